@@ -1,0 +1,42 @@
+"""mmlib: balanced multimodal learning, small enough to read.
+
+import mmlib
+
+splits = mmlib.load("digits", modalities=("image", "audio"), seed=0)
+model = mmlib.build(splits, fusion="concat", seed=0)
+history = mmlib.fit(model, splits, mmlib.methods.Joint(), epochs=20, seed=0)
+mmlib.evaluate(model, splits.test)
+"""
+
+from mmlib import compare, data, encoders, fusion, methods, metrics
+from mmlib.compare import Setting
+from mmlib.data import MultimodalData, Splits, from_arrays, load
+from mmlib.history import History
+from mmlib.metrics import mean_interval
+from mmlib.model import MultimodalClassifier, Output, build
+from mmlib.randomness import seeds
+from mmlib.train import evaluate, fit
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "History",
+    "MultimodalClassifier",
+    "MultimodalData",
+    "Output",
+    "Setting",
+    "Splits",
+    "build",
+    "compare",
+    "data",
+    "encoders",
+    "evaluate",
+    "fit",
+    "from_arrays",
+    "fusion",
+    "load",
+    "mean_interval",
+    "methods",
+    "metrics",
+    "seeds",
+]

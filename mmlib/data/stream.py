@@ -1,0 +1,78 @@
+"""Data that does not fit on the device: read by worker processes, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from mmlib.data.core import Batch
+
+
+@dataclass(eq=False, repr=False)
+class StreamedData:
+    """A map-style `torch.utils.data.Dataset` in the place of a `MultimodalData`.
+
+    Args:
+        dataset: item i is ``(inputs, label)`` or ``(inputs, label, present)`` with ``inputs[modality]`` a tensor,
+            ``label`` a whole number and ``present[modality]`` a boolean.
+        num_classes: the number of classes.
+        workers: processes that read ahead (0: this process). pin_memory: for faster copies to a GPU.
+
+    Raises:
+        TypeError, ValueError: no item, or items of another form; label out of range.
+    """
+
+    dataset: Dataset[Any]
+    num_classes: int
+    workers: int = 0
+    pin_memory: bool = False
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def __post_init__(self) -> None:
+        if len(self) == 0:
+            raise ValueError("dataset: expected at least one sample, found an empty split")
+        item = self.dataset[0]
+        if not isinstance(item, tuple) or len(item) not in (2, 3) or not isinstance(item[0], dict) or not item[0]:
+            raise TypeError("dataset: expected items (inputs, label) or (inputs, label, present), inputs a dict of tensors")
+        if not 0 <= int(item[1]) < self.num_classes:
+            raise ValueError(f"dataset: expected labels in 0 .. {self.num_classes - 1}, found {int(item[1])} in sample 0")
+        self.example: dict[str, Tensor] = {m: torch.as_tensor(x)[None] for m, x in item[0].items()}
+        self.groups: dict[str, Tensor] = {}
+
+    def __len__(self) -> int:
+        return len(self.dataset)  # type: ignore[arg-type]
+
+    def __repr__(self) -> str:
+        shapes = "".join(f"\n  {m:<8} {list(s)}" for m, s in self.shapes.items())
+        return f"StreamedData: {len(self):,} samples, {self.num_classes} classes, read by {self.workers} workers{shapes}"
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return tuple(self.example)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """modality -> shape of one sample."""
+        return {m: tuple(x.shape[1:]) for m, x in self.example.items()}
+
+    def to(self, device: torch.device | str) -> StreamedData:
+        """The same data, whose batches arrive on ``device``."""
+        return replace(self, device=torch.device(device))
+
+    def batches(self, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:
+        """As `MultimodalData.batches`: the same generator gives the same order."""
+        if batch_size < 1:
+            raise ValueError(f"batch_size: expected 1 or more, found {batch_size}")
+        order = range(len(self)) if generator is None else torch.randperm(len(self), generator=generator).tolist()
+        loader: DataLoader[Any] = DataLoader(
+            self.dataset, batch_size=batch_size, sampler=order, num_workers=self.workers, pin_memory=self.pin_memory
+        )
+        for inputs, labels, *present in loader:
+            there = {m: p.to(self.device, non_blocking=True) for m, p in present[0].items()} if present else None
+            moved = {m: x.to(self.device, non_blocking=True) for m, x in inputs.items()}
+            yield Batch(moved, labels.to(self.device, non_blocking=True), there)

@@ -1,0 +1,68 @@
+"""What a method is: one training step, and optionally setup, epoch start and prediction.
+
+To add a method, write one small file: subclass `Method`, implement `step`, add the class to ``mmlib.methods.METHODS``.
+The contract test (tests/test_contract.py) then checks it with one, two and three modalities, with missing ones,
+with every fusion, and for resuming.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmlib.data.core import Batch, MultimodalData
+from mmlib.model import MultimodalClassifier, Output
+from mmlib.randomness import derive, seeded
+
+
+class Method(nn.Module):
+    """A way to train a `MultimodalClassifier`.
+
+    A method is a module, so that heads and buffers of its own move to the device, are optimised with the model and
+    are saved in the checkpoint. Anything else that must survive a restart goes into ``get_extra_state``.
+    Hyper-parameters are constructor arguments; their docstring gives the paper's value.
+    """
+
+    name: ClassVar[str]
+
+    def setup(self, model: MultimodalClassifier, data: MultimodalData, seed: int) -> None:
+        """Called once before training: make heads and buffers, check that model and data will do."""
+
+    def start_epoch(self, epoch: int, model: MultimodalClassifier, data: MultimodalData) -> None:
+        """Called at the start of every epoch (0, 1, ...), with the training data."""
+
+    def step(self, model: MultimodalClassifier, batch: Batch, optimizer: torch.optim.Optimizer) -> tuple[Tensor, Output]:
+        """One update of the parameters. Returns the loss (scalar) and what the model said, for the history.
+
+        No host synchronisation here: no ``.item()``, no Python loop over samples.
+        """
+        raise NotImplementedError
+
+    def predict(
+        self, model: MultimodalClassifier, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None
+    ) -> Output:
+        """What the trained model says: fused logits (or log-probabilities) [B, C] and unimodal logits."""
+        output: Output = model(inputs, present)
+        return output
+
+
+def masked_cross_entropy(logits: Tensor, labels: Tensor, present: Tensor | None = None) -> Tensor:
+    """Mean cross-entropy in nats over the samples that are present: [B, C], [B], [B] booleans -> scalar; 0 if none is."""
+    if present is None:
+        return F.cross_entropy(logits, labels)
+    losses = F.cross_entropy(logits, labels, reduction="none")  # [B]
+    return (losses * present).sum() / present.sum().clamp(min=1)
+
+
+def unimodal_heads(model: MultimodalClassifier, seed: int) -> nn.ModuleDict:
+    """A linear head per modality, on the model's device. The draw depends on the seed and the modality's name only,
+    so that a modality starts from the same head whichever others are trained beside it."""
+    heads = nn.ModuleDict()
+    for m, d in model.dims.items():
+        with seeded(derive(seed, "head", m)):
+            heads[m] = nn.Linear(d, model.num_classes)
+    return heads.to(model.device)

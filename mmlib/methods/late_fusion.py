@@ -1,0 +1,52 @@
+"""Late fusion: modalities trained apart, their opinions averaged at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from mmlib.data.core import Batch, MultimodalData
+from mmlib.methods.base import Method, masked_cross_entropy, unimodal_heads
+from mmlib.model import MultimodalClassifier, Output
+
+
+class LateFusion(Method):
+    """An ensemble of unimodal networks: each encoder has a head and a loss of its own, nothing is shared.
+
+    The losses are added, but as no parameter occurs in two of them, each modality learns exactly as it would alone.
+    The prediction is the mean of the softmax probabilities of the modalities that are present. The model's own
+    fusion is not used.
+    """
+
+    name = "late_fusion"
+
+    def setup(self, model: MultimodalClassifier, data: MultimodalData, seed: int) -> None:
+        self.heads = unimodal_heads(model, seed)
+
+    def predict(
+        self, model: MultimodalClassifier, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None
+    ) -> Output:
+        features = model.encode(inputs)
+        unimodal = {m: self.heads[m](f) for m, f in features.items()}
+        logp = torch.stack([torch.log_softmax(u, dim=1) for u in unimodal.values()])  # [M, B, C]
+        there = torch.ones(logp.shape[:2], dtype=torch.bool, device=logp.device)  # [M, B]
+        for row, m in enumerate(unimodal):
+            if m not in inputs:
+                there[row] = False
+            elif present is not None:
+                there[row] = present[m]
+        votes = logp.masked_fill(~there[:, :, None], -torch.inf)
+        return Output(features, unimodal, torch.logsumexp(votes, dim=0) - there.sum(0).log()[:, None])  # log of the mean
+
+    def step(self, model: MultimodalClassifier, batch: Batch, optimizer: torch.optim.Optimizer) -> tuple[Tensor, Output]:
+        output = self.predict(model, batch.inputs, batch.present)
+        losses = [
+            masked_cross_entropy(u, batch.labels, batch.present[m] if batch.present else None) for m, u in output.unimodal.items()
+        ]
+        loss = torch.stack(losses).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss, output

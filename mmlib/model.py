@@ -1,0 +1,141 @@
+"""One encoder per modality, one fusion, one classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mmlib.data.core import Splits
+from mmlib.encoders import default_encoder
+from mmlib.fusion import FUSIONS, Concat, Fusion
+from mmlib.randomness import derive, seeded
+
+
+@dataclass
+class Output:
+    """What a model says about a batch."""
+
+    features: dict[str, Tensor]  #: modality -> [B, D_m]
+    unimodal: dict[str, Tensor]  #: modality -> [B, C], logits of that modality alone
+    logits: Tensor  #: [B, C], logits (or log-probabilities) of all modalities together
+
+    def detach(self) -> Output:
+        return Output(
+            {m: f.detach() for m, f in self.features.items()},
+            {m: u.detach() for m, u in self.unimodal.items()},
+            self.logits.detach(),
+        )
+
+
+class MultimodalClassifier(nn.Module):
+    """Encoders, then a fusion: ``model(inputs, present=None) -> Output``.
+
+    Args:
+        encoders: modality -> module that maps [B, ...] to [B, D]. Its attribute ``dim`` gives D.
+        fusion: a `Fusion` class, or any callable that takes ({m: D_m}, num_classes) and returns one.
+        num_classes: C.
+        dims: modality -> D, for encoders without an attribute ``dim``.
+
+    Raises:
+        ValueError: no encoder, or an encoder of unknown feature size.
+    """
+
+    #: forward in this type under autocast (set by `mmlib.train.fit`); the outputs are float32 all the same
+    autocast: torch.dtype | None = None
+
+    def __init__(
+        self,
+        encoders: Mapping[str, nn.Module],
+        fusion: Callable[[Mapping[str, int], int], Fusion] = Concat,
+        num_classes: int = 2,
+        dims: Mapping[str, int] | None = None,
+    ) -> None:
+        super().__init__()
+        if not encoders:
+            raise ValueError("encoders: expected at least one modality")
+        sizes: dict[str, int] = {}
+        for m, encoder in encoders.items():
+            size = (dims or {}).get(m, getattr(encoder, "dim", None))
+            if not isinstance(size, int):
+                raise ValueError(f"encoders[{m!r}]: {type(encoder).__name__} has no attribute dim; pass dims={{{m!r}: size}}")
+            sizes[m] = size
+        self.encoders = nn.ModuleDict(encoders)
+        self.fusion = fusion(sizes, num_classes)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return self.fusion.modalities
+
+    @property
+    def dims(self) -> dict[str, int]:
+        return self.fusion.dims
+
+    @property
+    def num_classes(self) -> int:
+        return self.fusion.num_classes
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def encode(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """inputs {m: [B, ...]} -> features {m: [B, D_m]}; zeros for a modality that is not in ``inputs`` at all."""
+        unknown = [m for m in inputs if m not in self.dims]
+        if unknown or not inputs:
+            raise ValueError(f"inputs: expected modalities among {', '.join(self.dims)}, found {', '.join(unknown) or 'none'}")
+        first = next(iter(inputs.values()))
+        kind = self.autocast or torch.float32
+        with torch.autocast(first.device.type, dtype=kind, enabled=self.autocast is not None):
+            return {
+                m: self.encoders[m](inputs[m]).float() if m in inputs else torch.zeros(len(first), d, device=first.device)
+                for m, d in self.dims.items()
+            }
+
+    def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None) -> Output:
+        """inputs {m: [B, ...]}, present {m: [B]} booleans. Absent modalities contribute no features."""
+        features = self.encode(inputs)
+        if len(inputs) < len(self.dims):  # a modality that was not passed at all is absent in every sample
+            size, device = len(next(iter(inputs.values()))), self.device
+            there = {m: torch.full((size,), m in inputs, device=device) for m in self.dims}
+            present = there if present is None else {**there, **{m: present[m] for m in inputs if m in present}}
+        logits, unimodal = self.fusion(features, present)  # in float32: heads are small, and their losses sensitive
+        return Output(features, unimodal, logits)
+
+
+def build(
+    splits: Splits,
+    fusion: str | Callable[[Mapping[str, int], int], Fusion] = "concat",
+    *,
+    encoders: Mapping[str, nn.Module] | None = None,
+    dim: int = 64,
+    width: float = 1.0,
+    dropout: float = 0.0,
+    seed: int = 0,
+) -> MultimodalClassifier:
+    """A model that fits ``splits``, initialised by ``seed`` (the global generator is left as it was).
+
+    Args:
+        fusion: a name (concat, sum, film, gated, squeeze_excitation, non_local) or a fusion class.
+        encoders: modality -> module, where the default encoders (`mmlib.encoders.default_encoder`) will not do.
+        dim, width, dropout: of the default encoders.
+
+    Raises:
+        ValueError: an unknown fusion (the message lists the known ones), or a shape without a default encoder.
+    """
+    if isinstance(fusion, str):
+        if fusion not in FUSIONS:
+            raise ValueError(f"fusion: unknown {fusion!r}; known: {', '.join(FUSIONS)}")
+        fusion = FUSIONS[fusion]
+    own = dict(encoders or {})
+    unknown = [m for m in own if m not in splits.modalities]
+    if unknown:
+        raise ValueError(f"encoders: unknown modality {unknown[0]!r}; the data has {', '.join(splits.modalities)}")
+    made: dict[str, nn.Module] = {}
+    for m, example in splits.train.example.items():
+        with seeded(derive(seed, "encoder", m)):  # the same start whichever other modalities there are
+            made[m] = own.get(m) or default_encoder(example, dim, width, dropout)
+    with seeded(derive(seed, "fusion")):
+        return MultimodalClassifier(made, fusion, splits.num_classes)

@@ -1,0 +1,136 @@
+"""The built pages in Chromium: nothing fails, nothing is asked of anyone, sliders move, light and dark, wide and narrow."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from mmlib_book import vendored
+
+from tests.browser.chromium import Chromium
+from tests.site.pages import documents
+
+LOOK = (Path(__file__).parent / "look.js").read_text("utf8")
+
+
+@pytest.fixture(params=[False, True], ids=["light", "dark"])
+def dark(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+@pytest.mark.parametrize("name", ["index", *documents()])
+def test_page_opens_without_an_error_or_a_request_to_anyone(name: str, dark: bool, browser: Chromium, address: str) -> None:
+    browser.visit(f"{address}/{name}.html", dark=dark)
+    assert browser.requests()
+    assert browser.errors() == []
+    if vendored():
+        assert browser.outside() == []
+    browser.run(LOOK)
+    assert browser.run("document.documentElement.dataset.theme") == ("dark" if dark else "light")
+    assert all(ratio >= 4.5 for ratio in browser.run("look.contrasts()"))
+
+
+@pytest.mark.parametrize("name", documents())
+def test_page_fits_a_phone(name: str, browser: Chromium, address: str) -> None:
+    browser.visit(f"{address}/{name}.html", width=360, height=740)
+    browser.run(LOOK)
+    assert browser.run("document.documentElement.scrollWidth") <= 360
+    assert browser.run("look.tooWide()") == 0
+
+
+@pytest.mark.parametrize("name", documents())
+def test_math_is_set(name: str, browser: Chromium, address: str) -> None:
+    browser.visit(f"{address}/{name}.html")
+    if browser.run("document.querySelectorAll('article .math').length"):
+        assert browser.run("document.querySelectorAll('mjx-container svg').length") > 0
+    assert browser.run("document.querySelectorAll('mjx-merror, [data-mml-node=merror]').length") == 0
+
+
+def move_and_look(browser: Chromium, number: int) -> None:
+    """Move one slider by keyboard from end to end, and see another picture each time."""
+
+    def state() -> dict[str, object]:
+        return dict(browser.run(f"look.state({number})"))
+
+    def seen() -> bytes:
+        box = browser.run(f"look.box({number})")
+        return browser.picture(clip={k: box[k] for k in ("x", "y", "width", "height")})
+
+    browser.run(f"look.input({number}).focus()")
+    browser.press("Home", 36)
+    now = state()
+    assert now["visible"] == [0]
+    labels, pictures = list(now["labels"]), [seen()]  # type: ignore[call-overload]
+    for step in range(1, len(labels)):
+        browser.press("ArrowRight", 39)
+        now = state()
+        assert now["visible"] == [step] == [now["value"]]
+        assert now["said"] == now["written"] == labels[step]
+        pictures.append(seen())
+    assert len(pictures) > 1, "a slider with one position"
+    assert all(a != b for a, b in pairwise(pictures)), "two neighbouring positions look the same"
+    browser.press("ArrowLeft", 37)
+    assert state()["visible"] == [len(pictures) - 2]
+    assert seen() == pictures[-2]
+
+
+@pytest.mark.parametrize("name", documents())
+def test_each_slider_moves_by_keyboard_and_its_picture_changes(name: str, dark: bool, browser: Chromium, address: str) -> None:
+    browser.visit(f"{address}/{name}.html", dark=dark)
+    browser.run(LOOK)
+    for number in range(browser.run("look.sliders().length")):
+        move_and_look(browser, number)
+    assert browser.errors() == []
+
+
+def test_the_book_has_a_slider_that_moves_by_mouse_in_a_page_opened_from_a_file(browser: Chromium, site: Path) -> None:
+    found = 0
+    for name in documents():
+        browser.visit(f"file://{site}/{name}.html")
+        browser.run(LOOK)
+        assert browser.errors() == []
+        if browser.run("look.sliders().length"):
+            found += 1
+            place = browser.run("look.place(look.input(0))")
+            for share in (0.01, 0.99):
+                browser.click(place["left"] + share * place["width"], place["top"] + place["height"] / 2)
+                state = browser.run("look.state(0)")
+                assert state["visible"] == [0 if share < 0.5 else state["frames"] - 1]
+    assert found > 0
+
+
+def test_sliders_on_one_page_do_not_move_each_other(browser: Chromium, address: str) -> None:
+    for name in documents():
+        browser.visit(f"{address}/{name}.html")
+        browser.run(LOOK)
+        if browser.run("look.sliders().length") > 1:
+            before = browser.run("look.state(1)")
+            browser.run("look.input(0).focus()")
+            browser.press("End", 35)
+            assert browser.run("look.state(1)") == before
+
+
+def test_a_slider_works_where_a_notebook_puts_its_html(browser: Chromium) -> None:
+    """JupyterLab and Colab set an output's HTML into a page that is already open, where scripts of its own would not run."""
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    import matplotlib.pyplot as plt
+
+    from mmlib import plots, widgets
+
+    made = []
+    with plots.style():
+        for k in range(3):
+            fig, ax = plt.subplots()
+            ax.bar(["a", "b"], [k, 3 - k], color=plots.colour("image"))
+            made.append(fig)
+        slider = widgets.frames(made, ["low", "middle", "high"], "Two bars.", name="height", start=1)
+    browser.visit("about:blank")
+    browser.run(LOOK)
+    browser.run(f"document.body.innerHTML = {json.dumps(slider.html * 2)}")
+    for number in range(2):
+        move_and_look(browser, number)
+    assert browser.errors() == []

@@ -1,0 +1,167 @@
+"""What the built pages promise, as far as it can be seen without a browser. They are built by `make test` or `make book`."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import address
+import pytest
+import yaml
+from mmlib_book import LOADS, problems, vendored
+
+from tests.site.pages import ROOT, Page, chapters, documents
+
+
+@cache
+def read(path: Path) -> Page:
+    return Page(path)
+
+
+@pytest.fixture(params=documents())
+def page(request: pytest.FixtureRequest, site: Path) -> Page:
+    path = site / f"{request.param}.html"
+    assert path.exists(), f"{request.param} is named in _toc.yml but was not built"
+    return read(path)
+
+
+@pytest.fixture(params=chapters())
+def chapter(request: pytest.FixtureRequest, site: Path) -> tuple[str, Page]:
+    return request.param, read(site / f"{request.param}.html")
+
+
+def test_the_book_has_its_parts(site: Path) -> None:
+    names = documents()
+    assert names[0] == "book/intro"
+    assert {"notebooks/01_data", "notebooks/02_naive_fusion"} <= set(chapters())
+    assert {"book/data_card", "book/architecture", "book/api", "book/bibliography"} <= set(names)
+    for file in ("index.html", "search.html", "searchindex.js"):
+        assert (site / file).stat().st_size > 0
+
+
+def test_page_says_what_it_is(page: Page) -> None:
+    (html,) = page.all("html")
+    assert html["lang"] == "en"
+    assert len(page.all("h1", inside="article")) == 1
+    (description,) = page.all("meta", name="description")
+    assert len(description["content"]) > 40
+    assert page.all("title")
+
+
+def test_page_loads_nothing_from_elsewhere(page: Page) -> None:
+    assert not problems(page.source, allow_cdn=not vendored())
+    assert "thebe" not in "".join(a.get("src", "") for a in page.all("script")).lower()
+
+
+def test_style_sheets_load_nothing_from_elsewhere(site: Path) -> None:
+    for path in site.rglob("*.css"):
+        text = path.read_text("utf8", errors="replace")
+        assert not LOADS.search(text), path
+        assert not re.search(r"url\(\s*['\"]?(?:https?:)?//", text), path
+
+
+def test_math_and_widgets_are_served_with_the_pages(site: Path) -> None:
+    if not vendored():
+        pytest.skip("npm was not found when the book was built: its pages load math and widgets from a CDN")
+    assert (site / "_static" / "mathjax" / "tex-svg-full.js").stat().st_size > 1e6
+    assert (site / "_static" / "ipywidgets" / "embed.js").stat().st_size > 1e6
+
+
+def test_every_picture_is_described(page: Page) -> None:
+    for image in page.all("img", inside="article"):
+        alt = image.get("alt", "").strip()
+        assert alt, image
+        assert not re.search(r"\.(png|svg|jpe?g)$|^<Figure", alt), f"a file's name is no description: {alt}"
+    for drawing in page.all("svg", inside="article", role="img"):
+        assert len(drawing.get("aria-label", "").strip()) > 10, drawing
+
+
+def test_ids_are_unique(page: Page) -> None:
+    repeated = {name for name in page.ids if page.ids.count(name) > 1}
+    assert not repeated
+
+
+def test_links_lead_somewhere(page: Page, site: Path) -> None:
+    for link in page.all("a"):
+        target = urlsplit(link.get("href", ""))
+        if target.scheme or target.netloc or not (target.path or target.fragment):
+            continue
+        path = (page.path.parent / unquote(target.path)).resolve() if target.path else page.path
+        path = path / "index.html" if path.is_dir() else path
+        assert path.exists(), f"{page.path.relative_to(site)}: {link['href']} leads nowhere"
+        if target.fragment and path.suffix == ".html":
+            there = set(read(path).ids) | {a["name"] for a in read(path).all("a") if a.get("name")}
+            assert unquote(target.fragment) in there, f"{page.path.relative_to(site)}: {link['href']} has no such place"
+
+
+def test_files_a_page_needs_are_there(page: Page, site: Path) -> None:
+    sources = [a["src"] for tag in ("script", "img", "audio", "source") for a in page.all(tag) if a.get("src")]
+    sources += [a["href"] for a in page.all("link") if a.get("rel") in ("stylesheet", "icon", "shortcut icon") and a.get("href")]
+    for source in sources:
+        target = urlsplit(source)
+        if target.scheme in ("", "file") and target.path:
+            assert (page.path.parent / unquote(target.path)).exists(), f"{page.path.relative_to(site)} needs {source}"
+
+
+def test_controls_have_names(page: Page) -> None:
+    for control in page.all("input", inside="article"):
+        assert control.get("aria-label", "").strip() or "label" in page.source, control
+    for slider in page.all("input", type="range"):
+        assert slider["aria-label"].strip()
+        assert slider["aria-valuetext"].strip()
+
+
+def test_chapter_opens_on_colab_from_its_own_address(chapter: tuple[str, Page]) -> None:
+    name, page = chapter
+    links = [a["href"] for a in page.all("a", inside="article") if "colab.research" in a.get("href", "")]
+    assert address.colab(f"{name}.ipynb", address.read()) in links
+
+
+def test_chapter_shows_figures_and_no_trace_of_a_failure(chapter: tuple[str, Page]) -> None:
+    name, page = chapter
+    assert page.all("svg", inside="article", role="img") or page.all("img", inside="article"), f"{name} shows no figure"
+    article = page.source[page.source.find("<article") : page.source.find("</article>")]
+    for trace in ("Traceback (most recent call last)", "output traceback", "output stderr", "&lt;Figure size"):
+        assert trace not in article, f"{name}: {trace}"
+
+
+def test_some_chapter_has_a_slider(site: Path) -> None:
+    assert any(read(site / f"{name}.html").all("input", type="range") for name in chapters())
+
+
+def test_the_library_page_documents_the_public_names(site: Path) -> None:
+    import mmlib
+
+    documented = set(read(site / "book/api.html").ids)
+    missing = []
+    for name in mmlib.__all__:
+        thing = getattr(mmlib, name)
+        home = f"{getattr(thing, '__module__', '')}.{name}"
+        if not ({f"mmlib.{name}", f"module-mmlib.{name}", home} & documented) and not _any_of(f"mmlib.{name}.", documented):
+            missing.append(name)
+    assert not missing, f"book/api.md lacks {missing}"
+
+
+def _any_of(prefix: str, names: set[str]) -> bool:
+    return any(name.startswith(prefix) for name in names)
+
+
+def test_every_reference_is_listed(site: Path) -> None:
+    entries = re.findall(r"^@\w+\{", (ROOT / "book/references.bib").read_text("utf8"), re.MULTILINE)
+    listed = read(site / "book/bibliography.html").source.count('<div class="citation"')
+    assert len(entries) == listed > 5
+
+
+def test_search_finds_the_pages(site: Path) -> None:
+    index = (site / "searchindex.js").read_text("utf8")
+    content = json.loads(index[index.index("{") : index.rindex("}") + 1])
+    assert set(documents()) <= set(content["docnames"])
+
+
+def test_the_configuration_is_read_by_the_release_that_built_the_pages() -> None:
+    config = yaml.safe_load((ROOT / "_config.yml").read_text("utf8"))
+    assert config["repository"]["url"] == address.read()
+    assert config["execute"]["execute_notebooks"] == "cache"

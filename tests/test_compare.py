@@ -1,0 +1,251 @@
+"""Comparisons: tables, cache, resuming, one's own data and methods, wrong input."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import mmlib.compare as module
+from mmlib import fingerprint
+from mmlib.compare import Comparison, Setting, cache_folder, compare, methods_table, run
+from mmlib.data.core import Splits
+from mmlib.methods import Joint
+from mmlib.metrics import mean_interval
+from mmlib.randomness import derive, seeds
+from tests.conftest import make_tiny
+
+FIT = {"epochs": 2, "batch_size": 16, "device": "cpu"}
+
+
+def own_data(seed: int, samples: int = 120) -> Splits:
+    return make_tiny(("a", "b"), samples=samples, seed=seed)
+
+
+BASE = Setting("joint", data=own_data, fit_options=FIT)
+
+
+def test_table_by_value() -> None:
+    settings = [BASE, BASE.with_("a", method="unimodal", method_options={"modality": "a"})]
+    outcome = compare(settings, seeds=3, workers=1, progress=False)
+    frame = outcome.frame
+    assert list(frame["label"]) == ["joint"] * 3 + ["a"] * 3
+    assert list(frame["seed"]) == [0, 1, 2] * 2
+    accuracies = outcome.values("joint")
+    assert accuracies == [run(BASE, s)["test_accuracy"] for s in (0, 1, 2)]
+    table = outcome.table()
+    interval = mean_interval(accuracies)
+    assert tuple(table.loc["joint", ["accuracy", "low", "high"]]) == pytest.approx(interval)
+    assert table.loc["joint", "test_accuracy_a"] == pytest.approx(sum(outcome.values("joint", "test_accuracy_a")) / 3)
+    assert {"seconds", "test_accuracy_a", "test_accuracy_b", "seeds"} <= set(table.columns)
+    assert len(outcome.history) == 2 * 3 * 2
+    assert "joint" in str(outcome)
+
+
+def test_processes_give_the_same_numbers() -> None:
+    alone = compare([BASE], seeds=2, workers=1, cache=False, progress=False)
+    pool = compare([BASE], seeds=2, workers=2, cache=False, progress=False)
+    assert alone.values("joint", "test_loss") == pool.values("joint", "test_loss")
+
+
+def test_cached_runs_are_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = compare([BASE], seeds=2, workers=1, progress=False)
+    assert len(list(cache_folder().glob("*.json"))) == 2
+    calls: list[int] = []
+
+    def counting(i: int, setting: Setting, seed: int) -> tuple[int, dict[str, Any]]:
+        calls.append(seed)
+        return i, run(setting, seed)
+
+    monkeypatch.setattr(module, "_guarded", counting)
+    again = compare([BASE], seeds=3, workers=1, progress=False)
+    assert calls == [2]
+    assert again.values("joint")[:2] == first.values("joint")
+    compare([BASE], seeds=3, workers=1, progress=False, cache=False)
+    assert calls == [2, 0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fit_options": {"lr": 0.5}},
+        {"fit_options": {"epochs": 3}},
+        {"data_options": {"samples": 90}},
+        {"fusion": "sum"},
+        {"method": "late_fusion"},
+        {"pretrain_epochs": 1},
+        {"model_options": {"width": 2}},
+    ],
+)
+def test_another_setting_is_another_run(change: dict[str, Any]) -> None:
+    assert module._cache_file(BASE, 0) != module._cache_file(BASE.with_("joint", **change), 0)
+    assert module._cache_file(BASE, 0) == module._cache_file(BASE.with_("other label"), 0)
+    assert module._cache_file(BASE, 0) != module._cache_file(BASE, 1)
+
+
+def test_code_and_data_are_part_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    setting = Setting("x", data="digits", fit_options=FIT)
+    files = setting.code()
+    assert {"mmlib/train.py", "mmlib/data/digits.py", "mmlib/fusion.py", "mmlib/encoders.py", "mmlib/methods/joint.py"} <= set(
+        files
+    )
+    assert any(f.startswith("mmlib/data/assets/") for f in files)
+    assert not {"mmlib/plots.py", "mmlib/widgets.py", "mmlib/methods/late_fusion.py", "mmlib/data/two_speed.py"} & set(files)
+    before = module._cache_file(setting, 0)
+    for changed in ("train.py", "speech.npz"):
+        real = fingerprint.file_hash
+        with monkeypatch.context() as patch:
+            patch.setattr(fingerprint, "file_hash", lambda p, c=changed, r=real: "other" if p.name == c else r(p))
+            assert module._cache_file(setting, 0) != before
+
+
+def test_own_splits_are_hashed_by_content() -> None:
+    a, b = make_tiny(("a",), seed=0), make_tiny(("a",), seed=0)
+    assert module._cache_file(Setting("x", data=a), 0) == module._cache_file(Setting("x", data=b), 0)
+    b.train.inputs["a"][0, 0] += 1e-3
+    assert module._cache_file(Setting("x", data=a), 0) != module._cache_file(Setting("x", data=b), 0)
+
+
+def test_code_hash_ignores_comments_and_layout_but_not_code(tmp_path: Path) -> None:
+    def digest(text: str) -> str:
+        path = tmp_path / f"{abs(hash(text))}.py"
+        path.write_text(text)
+        return fingerprint.file_hash(path)
+
+    plain = digest('def f(x):\n    "doc"\n    return x + 1\n')
+    assert digest('# comment\ndef f(x):\n    "other doc"\n\n    return (x\n        + 1)  # why\n') == plain
+    assert digest("def f(x):\n    return x + 2\n") != plain
+    assert digest("def f(x, *, y=1):\n    return x + 1\n") != plain
+
+
+def test_interrupted_comparison_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def interrupted(i: int, setting: Setting, seed: int) -> tuple[int, dict[str, Any]]:
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(seed)
+        return i, run(setting, seed)
+
+    monkeypatch.setattr(module, "_guarded", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        compare([BASE], seeds=4, workers=1, progress=False)
+    finished: list[int] = []
+
+    def noting(i: int, setting: Setting, seed: int) -> tuple[int, dict[str, Any]]:
+        finished.append(seed)
+        return i, run(setting, seed)
+
+    monkeypatch.setattr(module, "_guarded", noting)
+    compare([BASE], seeds=4, workers=1, progress=False)
+    assert calls == [0, 1]
+    assert finished == [2, 3]
+
+
+def test_damaged_cache_file_is_computed_again() -> None:
+    first = compare([BASE], seeds=1, workers=1, progress=False)
+    [file] = cache_folder().glob("*.json")
+    file.write_text("{ half a fi")
+    assert compare([BASE], seeds=1, workers=1, progress=False).values("joint") == first.values("joint")
+    json.loads(file.read_text())
+
+
+def test_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocker = tmp_path / "file"
+    blocker.write_text("")
+    monkeypatch.setenv("MMLIB_CACHE", str(blocker))
+    with pytest.warns(UserWarning, match="cache: cannot write to .*; runs are not kept") as caught:
+        outcome = compare([BASE], seeds=2, workers=1, progress=False)
+    assert len(outcome.runs) == 2
+    assert len(caught) == 1
+
+
+def test_full_cache_leaves_no_partial_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.warns(UserWarning, match="No space left on device"):
+        compare([BASE], seeds=1, workers=1, progress=False)
+    assert list(cache_folder().iterdir()) == []
+
+
+class Quiet(Joint):
+    """A method written by a reader."""
+
+
+def test_own_method() -> None:
+    outcome = compare([BASE, BASE.with_("own", method=Quiet)], seeds=2, workers=1, progress=False)
+    assert outcome.values("own") == outcome.values("joint")
+    assert module._cache_file(BASE.with_("own", method=Quiet), 0) != module._cache_file(BASE, 0)
+
+
+def test_a_lambda_is_run_but_not_cached() -> None:
+    made = eval("lambda seed: own_data(seed)", {"own_data": own_data})  # no source to hash
+    compare([Setting("x", data=made, fit_options=FIT)], seeds=1, workers=1, progress=False)
+    assert not cache_folder().exists()
+
+
+def test_pretraining_and_probe() -> None:
+    plain = run(BASE.with_("x", probe=True), 0)
+    warm = run(BASE.with_("x", probe=True, pretrain_epochs=20), 0)
+    assert {"probe_a", "probe_b"} <= set(plain)
+    assert warm["history"][0]["val_loss"] != plain["history"][0]["val_loss"]
+
+
+def test_seed_offset(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert seeds(3) == [0, 1, 2]
+    monkeypatch.setenv("MMLIB_SEED_OFFSET", "100")
+    assert seeds(3) == [100, 101, 102]
+    outcome = compare([BASE], seeds=1, workers=1, progress=False)
+    assert outcome.seeds == [100]
+    assert outcome.values("joint") == [run(BASE, 100)["test_accuracy"]]
+    for bad in ("-1", "one", "1.5"):
+        monkeypatch.setenv("MMLIB_SEED_OFFSET", bad)
+        with pytest.raises(ValueError, match=f"MMLIB_SEED_OFFSET: expected a whole number of 0 or more, found '{bad}'"):
+            seeds(1)
+
+
+def test_derived_seeds() -> None:
+    assert derive(0, "a") == derive(0, "a") < 2**63
+    assert len({derive(s, k) for s in range(20) for k in ("a", "b", "batches")}) == 60
+
+
+def test_errors() -> None:
+    with pytest.raises(ValueError, match="unknown 'digit'; known: two_speed, digits"):
+        Setting("x", data="digit")
+    with pytest.raises(ValueError, match="method: unknown 'ogm'; known: joint, unimodal, late_fusion"):
+        Setting("x", method="ogm")
+    with pytest.raises(ValueError, match="fusion: unknown 'cat'; known: concat"):
+        Setting("x", fusion="cat")
+    with pytest.raises(ValueError, match="labels that differ"):
+        compare([BASE, BASE])
+    with pytest.raises(ValueError, match="at least one setting"):
+        compare([])
+    with pytest.raises(ValueError, match="workers: expected 1 or more"):
+        compare([BASE], workers=0)
+    with pytest.raises(TypeError, match="setting: expected numbers, texts and lists"):
+        BASE.with_("x", data_options={"seedling": torch.zeros(2)}).describe()
+    outcome = Comparison([BASE], [0], [{"label": "joint", "seed": 0, "test_accuracy": 0.5}])
+    with pytest.raises(KeyError, match="unknown 'x'; known: joint"):
+        outcome.values("x")
+    with pytest.raises(KeyError, match="unknown 'y'; known: "):
+        outcome.values("joint", "y")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_failing_run_names_itself_and_loses_nothing(workers: int) -> None:
+    broken = BASE.with_("broken", fit_options={"lr": -1.0})
+    with pytest.raises(RuntimeError, match="setting 'broken', seed 0: ValueError: lr: expected a positive"):
+        compare([BASE, broken], seeds=1, workers=workers, progress=False)
+
+
+def test_methods_table() -> None:
+    settings = methods_table("digits", ["joint", "late_fusion"], ["image", "audio"], base={"fit_options": FIT})
+    assert [s.label for s in settings] == ["image alone", "audio alone", "joint", "late_fusion"]
+    assert settings[1].method_options == {"modality": "audio"}
+    assert settings[1].fit_options == FIT

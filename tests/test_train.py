@@ -1,0 +1,341 @@
+"""The loop: equivalence with a bare one, history, early stopping, resuming, and wrong input."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mmlib import checkpoint as checkpoints
+from mmlib.checkpoint import CheckpointError
+from mmlib.data.core import MultimodalData, Splits
+from mmlib.history import Meter, NonFiniteLossError
+from mmlib.methods import Joint, LateFusion, Unimodal
+from mmlib.model import build
+from mmlib.randomness import derive
+from mmlib.train import evaluate, fit, make_optimizer, pick_device
+from tests.conftest import make_tiny
+
+OPTIONS: dict[str, Any] = {"epochs": 3, "batch_size": 16, "lr": 1e-2, "device": "cpu", "progress": False}
+
+
+def rows(history: Any) -> list[dict[str, float]]:
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in history.rows]
+
+
+def test_joint_is_the_bare_loop_bit_for_bit() -> None:
+    splits = make_tiny(("a", "b"))
+    ours, bare = build(splits, seed=5), build(splits, seed=5)
+    fit(ours, splits, Joint(), keep="last", seed=5, **OPTIONS)
+
+    optimizer = torch.optim.Adam(bare.parameters(), lr=1e-2)
+    x, y = splits.train.inputs, splits.train.labels
+    for epoch in range(3):
+        order = torch.randperm(len(y), generator=torch.Generator().manual_seed(derive(5, "batches", epoch)))
+        for at in order.split(16):
+            features = [bare.encoders[m](x[m][at]) for m in ("a", "b")]
+            loss = F.cross_entropy(bare.fusion.head(torch.cat(features, 1)), y[at])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    assert all(torch.equal(p, q) for p, q in zip(ours.parameters(), bare.parameters(), strict=True))
+
+
+def test_late_fusion_is_every_modality_alone_bit_for_bit() -> None:
+    splits = make_tiny(("a", "b"), missing=0.2)
+    together, ensemble = build(splits), LateFusion()
+    fit(together, splits, ensemble, keep="last", **OPTIONS)
+    for m in ("a", "b"):
+        single, alone = build(splits), Unimodal(m)
+        fit(single, splits, alone, keep="last", **OPTIONS)
+        assert all(
+            torch.equal(p, q) for p, q in zip(single.encoders[m].parameters(), together.encoders[m].parameters(), strict=True)
+        )
+        assert torch.equal(alone.head.weight, ensemble.heads[m].weight)
+
+
+def test_late_fusion_averages_the_probabilities_of_those_present() -> None:
+    splits = make_tiny(("a", "b"))
+    model, method = build(splits), LateFusion()
+    method.setup(model, splits.train, 0)
+    n = len(splits.test)
+    present = {"a": torch.arange(n) % 2 == 0, "b": torch.ones(n, dtype=torch.bool)}
+    output = method.predict(model, splits.test.inputs, present)
+    a, b = (output.unimodal[m].softmax(1) for m in ("a", "b"))
+    expected = torch.where(present["a"][:, None], (a + b) / 2, b)
+    torch.testing.assert_close(output.logits.exp(), expected)
+    torch.testing.assert_close(method.predict(model, {"b": splits.test.inputs["b"]}).logits.exp(), b)
+
+
+def test_unimodal_leaves_the_others_alone() -> None:
+    splits = make_tiny(("a", "b"))
+    model = build(splits)
+    before = [p.clone() for p in model.encoders["b"].parameters()]
+    fit(model, splits, Unimodal("a"), **OPTIONS, weight_decay=0.1)
+    assert all(torch.equal(p, q) for p, q in zip(before, model.encoders["b"].parameters(), strict=True))
+
+
+def test_history_by_value() -> None:
+    splits = make_tiny(("a", "b"))
+    model = build(splits)
+    history = fit(model, splits, keep="last", train_metrics="evaluated", **OPTIONS)
+    output = model(splits.val.inputs)
+    last = history.rows[-1]
+    assert last["val_loss"] == pytest.approx(F.cross_entropy(output.logits, splits.val.labels).item(), abs=1e-5)
+    assert last["val_accuracy"] == pytest.approx((output.logits.argmax(1) == splits.val.labels).float().mean().item())
+    assert last["val_loss_b"] == pytest.approx(F.cross_entropy(output.unimodal["b"], splits.val.labels).item(), abs=1e-5)
+    train = model(splits.train.inputs)
+    assert last["train_loss"] == pytest.approx(F.cross_entropy(train.logits, splits.train.labels).item(), abs=1e-5)
+    assert list(history.frame["epoch"]) == [0, 1, 2]
+    tidy = history.tidy
+    assert set(tidy["head"]) == {"fused", "a", "b"}
+    assert len(tidy) == 3 * 2 * 3
+    picked = tidy.query("epoch == 2 and split == 'val' and head == 'b'")["loss"].item()
+    assert picked == last["val_loss_b"]
+    assert "3 epochs" in repr(history)
+
+
+def test_metrics_leave_out_samples_without_the_modality() -> None:
+    splits = make_tiny(("a", "b"), missing=0.4)
+    model = build(splits)
+    scores = evaluate(model, splits.test)
+    here = splits.test.present["a"]  # type: ignore[index]
+    said = model(splits.test.inputs, splits.test.present).unimodal["a"][here]
+    assert scores["accuracy_a"] == pytest.approx((said.argmax(1) == splits.test.labels[here]).float().mean().item())
+
+
+def test_meter_in_pieces_is_meter_in_one() -> None:
+    splits = make_tiny(("a", "b"), missing=0.2)
+    model = build(splits)
+    results = []
+    for chunk in (1, 3, 1000):
+        meter = Meter(chunk)
+        for batch in splits.train.batches(7):
+            meter.add(model(batch.inputs, batch.present), batch)
+        results.append(meter.result())
+    assert results[0] == pytest.approx(results[1])
+    assert results[0] == pytest.approx(results[2])
+
+
+def test_best_epoch_is_kept() -> None:
+    splits = make_tiny(("a", "b"))
+    for monitor, pick in (("val_accuracy", max), ("val_loss", min)):
+        model = build(splits)
+        history = fit(model, splits, monitor=monitor, **{**OPTIONS, "epochs": 12, "lr": 0.05})
+        scores = [row[monitor] for row in history.rows]
+        assert history.best_epoch == scores.index(pick(scores))
+        assert evaluate(model, splits.val)[monitor.removeprefix("val_")] == pytest.approx(pick(scores), abs=1e-6)
+
+
+def test_early_stopping() -> None:
+    splits = make_tiny(("a", "b"))
+    history = fit(build(splits), splits, monitor="val_loss", patience=2, **{**OPTIONS, "epochs": 60, "lr": 0.1})
+    assert history.stopped_early
+    assert len(history) == history.best_epoch + 3
+    assert "stopped early" in repr(history)
+
+
+def test_learning_rate_follows_the_scheduler() -> None:
+    splits = make_tiny(("a",))
+    cosine = fit(build(splits), splits, scheduler="cosine", **OPTIONS)
+    assert [r["lr"] for r in cosine.rows] == pytest.approx([1e-2, 0.75e-2, 0.25e-2])
+    own = fit(build(splits), splits, scheduler=lambda o: torch.optim.lr_scheduler.StepLR(o, 1, 0.1), **OPTIONS)
+    assert [r["lr"] for r in own.rows] == pytest.approx([1e-2, 1e-3, 1e-4])
+
+
+def test_optimizers() -> None:
+    p = [nn.Parameter(torch.zeros(2))]
+    assert isinstance(make_optimizer("adamw", p, 0.1, 0.2), torch.optim.AdamW)
+    assert make_optimizer("sgd", p, 0.1).defaults["momentum"] == 0.9
+    assert isinstance(make_optimizer(lambda q: torch.optim.Adagrad(q, lr=0.3), p, 0.1), torch.optim.Adagrad)
+    with pytest.raises(ValueError, match="optimizer: unknown 'adagrad'; known: adam, adamw, sgd"):
+        make_optimizer("adagrad", p, 0.1)
+
+
+def test_bf16_stays_close() -> None:
+    splits = make_tiny(("a", "b"), samples=300)
+    model = build(splits)
+    history = fit(model, splits, bf16=True, **OPTIONS)
+    plain = fit(build(splits), splits, **OPTIONS)
+    assert model(splits.test.inputs).logits.dtype == torch.float32
+    assert history.rows[-1]["train_loss"] == pytest.approx(plain.rows[-1]["train_loss"], rel=0.05)
+    assert history.rows[-1]["train_loss"] != plain.rows[-1]["train_loss"]  # it did run in bf16
+
+
+def test_test_split_is_never_touched() -> None:
+    splits = make_tiny(("a", "b"))
+    poisoned = Splits(splits.train, splits.val, splits.test)
+    poisoned.test = None  # type: ignore[assignment]
+    fit(build(splits), poisoned, **OPTIONS)
+
+
+# resuming ---------------------------------------------------------------------------------------------------------
+
+
+def test_prolonged_run_is_the_long_run(tmp_path: Path) -> None:
+    splits = make_tiny(("a", "b"))
+    model = build(splits)
+    fit(model, splits, checkpoint=tmp_path / "x" / "run.pt", **OPTIONS)
+    longer = fit(build(splits), splits, checkpoint=tmp_path / "x" / "run.pt", resume=True, **{**OPTIONS, "epochs": 5})
+    assert rows(longer) == rows(fit(build(splits), splits, **{**OPTIONS, "epochs": 5}))
+    assert [p.name for p in (tmp_path / "x").iterdir()] == ["run.pt"]
+
+
+def test_existing_checkpoint_is_not_overwritten(tmp_path: Path) -> None:
+    splits = make_tiny(("a", "b"))
+    path = tmp_path / "run.pt"
+    fit(build(splits), splits, checkpoint=path, **OPTIONS)
+    before = path.read_bytes()
+    with pytest.raises(FileExistsError, match="exists already; pass resume=True"):
+        fit(build(splits), splits, checkpoint=path, **OPTIONS)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"model": {"dim": 32}}, "model is"),
+        ({"fit": {"lr": 0.5}}, "optimizer is"),
+        ({"fit": {"seed": 8}}, "seed is 8 here, 0 there"),
+        ({"fit": {"batch_size": 8}}, "batch_size is 8 here, 16 there"),
+        ({"method": LateFusion}, "method is"),
+    ],
+)
+def test_checkpoint_of_another_run_is_refused(change: dict[str, Any], named: str, tmp_path: Path) -> None:
+    splits = make_tiny(("a", "b"))
+    path = tmp_path / "run.pt"
+    fit(build(splits), splits, checkpoint=path, **OPTIONS)
+    with pytest.raises(CheckpointError, match=f"belongs to another run: {named}"):
+        fit(
+            build(splits, **change.get("model", {})),
+            splits,
+            change.get("method", Joint)(),
+            checkpoint=path,
+            resume=True,
+            **{**OPTIONS, **change.get("fit", {})},
+        )
+
+
+@pytest.mark.parametrize("damage", ["truncated", "text", "foreign", "pickle"])
+def test_damaged_checkpoint(damage: str, tmp_path: Path) -> None:
+    splits = make_tiny(("a", "b"))
+    path = tmp_path / "run.pt"
+    fit(build(splits), splits, checkpoint=path, **OPTIONS)
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-100])
+    elif damage == "text":
+        path.write_text("not a checkpoint")
+    elif damage == "foreign":
+        torch.save({"weights": torch.zeros(2)}, path)
+    else:
+        torch.save({"format": 1, "danger": Path}, path)
+    with pytest.raises(CheckpointError, match="cannot be read|not a checkpoint of"):
+        fit(build(splits), splits, checkpoint=path, resume=True, **OPTIONS)
+
+
+def test_checkpoint_that_cannot_be_written_is_refused_before_training(tmp_path: Path) -> None:
+    blocker = tmp_path / "file"
+    blocker.write_text("")
+    splits = make_tiny(("a", "b"))
+    with pytest.raises(OSError, match="checkpoint: cannot write"):
+        fit(build(splits), splits, checkpoint=blocker / "run.pt", **OPTIONS)
+
+
+def test_disk_filling_up_does_not_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    splits, path, save, calls = make_tiny(("a", "b")), tmp_path / "run.pt", torch.save, [0]
+
+    def full(*args: Any) -> None:
+        calls[0] += 1
+        if calls[0] > 2:
+            raise OSError(28, "No space left on device")
+        save(*args)
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.warns(UserWarning, match="No space left.*training goes on"):
+        history = fit(build(splits), splits, checkpoint=path, **OPTIONS)
+    assert len(history) == 3
+    monkeypatch.undo()
+    assert len(checkpoints.torch.load(path, weights_only=True)["history"]["rows"]) == 1  # the last whole one
+
+
+# wrong input ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"lr": -1e-3}, "lr: expected a positive learning rate, found -0.001"),
+        ({"lr": float("nan")}, "lr: expected"),
+        ({"epochs": 0}, "epochs: expected 1 or more, found 0"),
+        ({"batch_size": 0}, "batch_size: expected 1 or more, found 0"),
+        ({"weight_decay": -1}, "weight_decay: expected 0 or more"),
+        ({"patience": 0}, "patience: expected 1 or more"),
+        ({"monitor": "test_accuracy"}, "monitor: unknown 'test_accuracy'; known: val_accuracy, val_loss"),
+        ({"keep": "first"}, "keep: unknown 'first'"),
+        ({"scheduler": "step"}, "scheduler: unknown 'step'; known: cosine"),
+        ({"optimizer": "lion"}, "optimizer: unknown 'lion'"),
+    ],
+)
+def test_bad_options(option: dict[str, Any], message: str) -> None:
+    splits = make_tiny(("a", "b"))
+    with pytest.raises(ValueError, match=message):
+        fit(build(splits), splits, **{**OPTIONS, **option})
+
+
+def test_model_of_other_data() -> None:
+    with pytest.raises(ValueError, match="model: has modalities a, b, the data has a, c"):
+        fit(build(make_tiny(("a", "b"))), make_tiny(("a", "c")), **OPTIONS)
+    with pytest.raises(ValueError, match="model: has 3 classes, the data has 4"):
+        fit(build(make_tiny(("a", "b"))), make_tiny(("a", "b"), classes=4), **OPTIONS)
+    with pytest.raises(ValueError, match="modalities: unknown 'x'; known: a, b"):
+        fit(build(make_tiny(("a", "b"))), make_tiny(("a", "b")), Unimodal("x"), **OPTIONS)
+
+
+class Poison(nn.Module):
+    """Turns NaN after a number of batches."""
+
+    dim = 4
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.layer, self.left = nn.Linear(6, 4), after
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.left -= 1
+        out: torch.Tensor = self.layer(x)
+        return out * (float("nan") if self.left < 0 else 1.0)
+
+
+def test_nan_names_epoch_step_and_modality(tmp_path: Path) -> None:
+    splits = make_tiny(("a", "b"))  # 72 training samples, 5 steps an epoch
+    model = build(splits, encoders={"b": Poison(after=7)})
+    with pytest.raises(NonFiniteLossError, match="epoch 1, step 2, from modality b;"):
+        fit(model, splits, checkpoint=tmp_path / "run.pt", **OPTIONS)
+    assert len(torch.load(tmp_path / "run.pt", weights_only=True)["history"]["rows"]) == 1  # the good epoch
+
+
+def test_loss_that_explodes() -> None:
+    splits = make_tiny(("a", "b"))
+    with warnings.catch_warnings(), pytest.raises(NonFiniteLossError, match="epoch 0, step"):
+        warnings.simplefilter("ignore")
+        fit(build(splits), splits, **{**OPTIONS, "optimizer": "sgd", "lr": 1e30})
+
+
+def test_device() -> None:
+    assert pick_device("cpu").type == "cpu"
+    expected = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    assert pick_device().type == expected
+
+
+def test_data_is_not_changed_by_training() -> None:
+    splits = make_tiny(("a", "b"), missing=0.3)
+    before = splits.train.inputs["a"].clone()
+    fit(build(splits), splits, **OPTIONS)
+    assert torch.equal(splits.train.inputs["a"], before)
+    assert isinstance(splits.train, MultimodalData)
