@@ -12,16 +12,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
-from tqdm.auto import tqdm
+from numpy.typing import NDArray
 
 from mmlib import fingerprint
 from mmlib.data.catalogue import DATASETS, load
 from mmlib.data.core import Splits
 from mmlib.fusion import FUSIONS, Fusion
 from mmlib.methods import METHODS, Method
-from mmlib.metrics import linear_probe, mean_interval
+from mmlib.metrics import Interval, linear_probe, mean_interval
 from mmlib.model import build
+from mmlib.progress import bar as progress_bar
 from mmlib.randomness import seeds as default_seeds
 from mmlib.train import evaluate, fit
 
@@ -164,6 +166,25 @@ class Comparison:
             raise KeyError(f"column: unknown {column!r}; known: {', '.join(k for k in rows[0] if k != 'history')}")
         return [float(r[column]) for r in rows]
 
+    def interval(self, label: str, column: str = "test_accuracy") -> Interval:
+        """Mean over seeds with its 95 % interval."""
+        return mean_interval(self.values(label, column))
+
+    def difference(self, label: str, other: str, column: str = "test_accuracy") -> Interval:
+        """Mean of ``label`` minus ``other`` with its 95 % interval, paired by seed (same data, same start)."""
+        pairs = zip(self.values(label, column), self.values(other, column), strict=True)
+        return mean_interval([a - b for a, b in pairs])
+
+    def best(self, labels: Sequence[str]) -> str:
+        """The setting with the highest mean accuracy on validation data: how to choose without looking at the test."""
+        return max(labels, key=lambda label: self.interval(label, "val_accuracy").mean)
+
+    def curve(self, label: str, column: str) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Epochs, and the mean over seeds of a column of the history with the ends of its 95 % interval; [E] each."""
+        runs = np.array([[row[column] for row in r["history"]] for r in self.runs if r["label"] == label])
+        mean, low, high = np.array([mean_interval(values) for values in runs.T]).T
+        return np.arange(len(mean)), mean, low, high
+
     def table(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """One row per setting: the mean over seeds of every column, and ``low`` and ``high``, the ends of the 95 %
         interval of ``test_accuracy``."""
@@ -254,7 +275,7 @@ def compare(
     files = [_cache_file(s, seed) if cache else None for s, seed in jobs]
     done: dict[int, dict[str, Any]] = {i: found for i, f in enumerate(files) if (found := _read(f)) is not None}
     missing = [i for i in range(len(jobs)) if i not in done]
-    bar = tqdm(total=len(jobs), initial=len(done), desc="runs", unit="run", leave=False, disable=None if progress else True)
+    bar = progress_bar(len(jobs), len(done), "runs", "run", progress)
     unwritable = False
     try:
         for i, row in _run_all([(i, *jobs[i]) for i in missing], workers):

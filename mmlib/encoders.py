@@ -36,10 +36,10 @@ class MLPEncoder(nn.Module):
 
 
 class ConvEncoder(nn.Module):
-    """Pictures and spectrograms: [B, channels, H, W] -> [B, dim]; any H, W of at least ``stride * 2 ** (len(widths) - 1)``.
+    """Pictures and spectrograms: [B, channels, H, W] -> [B, dim].
 
-    Two-dimensional convolutions of size 3, each followed by ReLU, halved in size between them, pooled to
-    ``grid x grid`` cells at the end, so that the position of a stroke or a formant is not lost.
+    Convolutions of size 3, each followed by ReLU; all but the first halve the size. The maximum over each of
+    ``grid x grid`` cells is kept at the end, so that the position of a stroke or a formant is not lost.
 
     Args:
         widths: channels of each convolution. stride: of the first one; 2 makes large inputs four times cheaper.
@@ -59,8 +59,7 @@ class ConvEncoder(nn.Module):
         self.dim = dim
         layers: list[nn.Module] = []
         for i, (a, b) in enumerate(zip([channels, *widths], widths, strict=False)):
-            layers += [nn.MaxPool2d(2)] if i else []
-            layers += [nn.Conv2d(a, b, 3, padding=1, stride=1 if i else stride), nn.ReLU()]
+            layers += [nn.Conv2d(a, b, 3, padding=1, stride=2 if i else stride), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.AdaptiveMaxPool2d(grid), nn.Flatten(), nn.Dropout(dropout))
         self.out = nn.Linear(widths[-1] * grid * grid, dim)
 

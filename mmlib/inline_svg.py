@@ -17,7 +17,8 @@ INK = "#010203"
 
 # As wide as drawn, narrower where the page is. The line joins are those of matplotlib's style sheet, which would leak out.
 _STYLE = (
-    "max-width:100%;height:auto;background:none;font-family:system-ui,'DejaVu Sans',sans-serif;stroke-linejoin:round;stroke-linecap:butt"
+    "max-width:100%;height:auto;background:none;font-family:system-ui,'DejaVu Sans',sans-serif;"
+    "stroke-linejoin:round;stroke-linecap:butt"
 )
 _shown: Counter[str] = Counter()
 
@@ -72,5 +73,6 @@ def inline(svg: str, alt: str) -> str:
     width, height = (round(float(v) * 4 / 3) for v in box.groups())  # points to CSS pixels
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {box[0]} '
-        f'width="{width}" height="{height}" role="img" aria-label="{html.escape(alt)}" fill="currentColor" style="{_STYLE}">{body}'
+        f'width="{width}" height="{height}" role="img" aria-label="{html.escape(alt)}" fill="currentColor" style="{_STYLE}">'
+        f"{body}"
     )

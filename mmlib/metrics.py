@@ -23,6 +23,11 @@ class Interval(NamedTuple):
     def __str__(self) -> str:
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
+    @property
+    def points(self) -> str:
+        """A difference of shares, in percentage points."""
+        return f"{100 * self.mean:+.1f} points ({100 * self.low:.1f} to {100 * self.high:.1f})"
+
 
 def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     """Mean of independent runs with Student's t interval (Student, 1908): mean +- t s / sqrt(n).

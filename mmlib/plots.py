@@ -183,7 +183,8 @@ def interval_bars(
         ax.plot([low[i], high[i]], [row, row], color=lk.colour, linewidth=2.2, solid_capstyle="butt")
         ax.plot([centre[i]], [row], color=lk.colour, marker=lk.marker, markersize=7)
         if fmt is not None:
-            ax.annotate(fmt.format(centre[i]), (centre[i], row), (0, 6), textcoords="offset points", ha="center", fontsize="small")
+            text = fmt.format(centre[i])
+            ax.annotate(text, (centre[i], row), (0, 6), textcoords="offset points", ha="center", fontsize="small")
     ax.set_yticks(range(len(labels)), [labels[i] for i in order])
     ax.set_ylim(-0.6, len(labels) - 0.3)
     ax.grid(False, axis="y")
@@ -248,14 +249,16 @@ def heatmap(
     known = np.abs(values[np.isfinite(values)])
     limit = limit or (float(known.max()) if known.size and known.max() > 0 else 1.0)
     # orange to blue through near white: apart under every colour blindness, and both ends dark enough to see in grey
-    colours = matplotlib.colors.LinearSegmentedColormap.from_list("orange_blue", ["#A34700", "#E79B5C", "#F7F5F2", "#6FACD5", "#005A8F"])
+    stops = ["#A34700", "#E79B5C", "#F7F5F2", "#6FACD5", "#005A8F"]
+    colours = matplotlib.colors.LinearSegmentedColormap.from_list("orange_blue", stops)
     for (r, c), value in np.ndenumerate(values):
         fill = colours(0.5 + 0.5 * float(np.clip(value / limit, -1, 1))) if np.isfinite(value) else "none"
         ax.add_patch(Rectangle((c - 0.5, r - 0.5), 1, 1, facecolor=fill, edgecolor=fill, linewidth=0.5))
         if bold[r, c]:
             ax.add_patch(Rectangle((c - 0.46, r - 0.46), 0.92, 0.92, facecolor="none", edgecolor=text_on(fill), linewidth=1.4))
-        text = fmt.format(value) if np.isfinite(value) else "–"
-        ax.text(c, r, text, ha="center", va="center", color=text_on(fill), weight="bold" if bold[r, c] else "normal", fontsize="small")
+        text = fmt.format(value).replace("-", "−") if np.isfinite(value) else "–"
+        weight = "bold" if bold[r, c] else "normal"
+        ax.text(c, r, text, ha="center", va="center", color=text_on(fill), weight=weight, fontsize="small")
     ax.set(xlim=(-0.5, shape[1] - 0.5), ylim=(shape[0] - 0.5, -0.5))
     ax.set_xticks(range(shape[1]), list(columns))
     ax.set_yticks(range(shape[0]), list(rows))

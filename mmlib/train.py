@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from mmlib import checkpoint as checkpoints
 from mmlib.data.core import MultimodalData, Splits
@@ -20,6 +19,7 @@ from mmlib.history import History, Meter, Row
 from mmlib.methods.base import Method
 from mmlib.methods.joint import Joint
 from mmlib.model import MultimodalClassifier
+from mmlib.progress import bar as progress_bar
 from mmlib.randomness import derive, seeded
 
 Optimizer = str | Callable[[Iterable[Tensor]], torch.optim.Optimizer]
@@ -111,7 +111,7 @@ def fit(
     parts: dict[str, Any] = {"model": model, "method": method, "optimizer": opt, **({"scheduler": schedule} if schedule else {})}
 
     path = Path(checkpoint) if checkpoint is not None else None
-    config = _config(model, splits, method, opt, batch_size, seed, monitor, epochs if schedule else None)
+    config = _config(model, splits, method, opt, batch_size, seed, f"{keep} {monitor}", epochs if schedule else None)
     if path is not None and path.exists():
         if not resume:
             raise FileExistsError(f"checkpoint: {path} exists already; pass resume=True to go on from it, or name another file")
@@ -122,9 +122,7 @@ def fit(
     elif path is not None:  # find out now, not after the first epoch, that nothing can be written there
         checkpoints.save(path, _state(parts, config, history, best))
 
-    bar = tqdm(
-        range(epochs), initial=len(history), desc=method.name, unit="epoch", leave=False, disable=None if progress else True
-    )
+    bar = progress_bar(epochs, len(history), method.name, "epoch", progress)
     for epoch in range(len(history), epochs):
         if _out_of_patience(history, patience):
             break
@@ -222,7 +220,7 @@ def _out_of_patience(history: History, patience: int | None) -> bool:
 
 def _config(
     model: MultimodalClassifier, splits: Splits, method: Method, optimizer: torch.optim.Optimizer, batch_size: int, seed: int,
-    monitor: str, epochs: int | None,
+    keep: str, epochs: int | None,
 ) -> dict[str, Any]:  # fmt: skip
     """What must agree for a checkpoint to be resumed."""
     group = {k: v for k, v in optimizer.defaults.items() if isinstance(v, int | float | bool | tuple | None)}
@@ -233,7 +231,7 @@ def _config(
         "optimizer": {"class": type(optimizer).__name__, **{k: list(v) if isinstance(v, tuple) else v for k, v in group.items()}},
         "batch_size": batch_size,
         "seed": seed,
-        "monitor": monitor,
+        "keep": keep,
         "epochs": epochs,  # only where the learning rate depends on it; otherwise a run may be prolonged
     }
 

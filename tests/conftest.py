@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmlib.data.core import Splits, from_arrays
+from mmlib.data.core import Splits
+from mmlib.data.own import from_arrays
 
 torch.set_num_threads(1)
 

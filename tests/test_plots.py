@@ -224,7 +224,7 @@ def test_curves_draws_the_band_and_the_look_of_its_modality() -> None:
 def test_heatmap_prints_every_value_and_is_centred_at_zero() -> None:
     _, ax = plt.subplots()
     plots.heatmap(ax, [[-0.2, 0.0], [0.1, np.nan]], ["r1", "r2"], ["c1", "c2"], strong=[[True, False], [False, False]])
-    assert [t.get_text() for t in ax.texts] == ["-0.20", "+0.00", "+0.10", "–"]
+    assert [t.get_text() for t in ax.texts] == ["−0.20", "+0.00", "+0.10", "–"]
     assert [t.get_weight() for t in ax.texts] == ["bold", "normal", "normal", "normal"]
     cells = [p for p in ax.patches if p.get_width() == 1]
     worst, zero, better = (np.array(cell.get_facecolor()[:3]) for cell in cells[:3])

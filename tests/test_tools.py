@@ -279,6 +279,15 @@ def test_pictures_in_raw_html_need_a_description_too(tag: str) -> None:
     assert "without a description" in problem
 
 
+def test_a_property_keeps_its_first_sentence() -> None:
+    from sphinx.ext.napoleon import Config, GoogleDocstring
+
+    for text in ("One row per seed and epoch: the columns.\n\nMore.", "The columns.", "modality -> [B], bool; None: all."):
+        lines = GoogleDocstring(text, Config(), what="property").lines()
+        mmlib_book.plain_attributes(SimpleNamespace(), "property", "x", None, None, lines)  # type: ignore[arg-type]
+        assert "\n".join(lines).strip() == text
+
+
 def test_faults_of_the_theme_are_mended_once() -> None:
     page = '<div id="pst-primary-sidebar" class="x">'
     page += '<button class="btn search-button-field" title="t" aria-label="Search">Search</button>'

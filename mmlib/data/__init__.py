@@ -1,6 +1,8 @@
 """Data: named modalities, labels, and which sample has which modality."""
 
 from mmlib.data.catalogue import DATASETS, DataSet, load
-from mmlib.data.core import Batch, MultimodalData, Splits, from_arrays
+from mmlib.data.core import Batch, MultimodalData, Splits
+from mmlib.data.own import from_arrays
+from mmlib.data.stream import StreamedData
 
-__all__ = ["DATASETS", "Batch", "DataSet", "MultimodalData", "Splits", "from_arrays", "load"]
+__all__ = ["DATASETS", "Batch", "DataSet", "MultimodalData", "Splits", "StreamedData", "from_arrays", "load"]

@@ -42,7 +42,7 @@ def mel_filters(bands: int, window: int, rate: int, lowest: float, highest: floa
     if not 0 <= lowest < highest <= rate / 2:
         raise ValueError(f"lowest, highest: expected 0 <= lowest < highest <= {rate / 2:g} Hz, found {lowest:g} and {highest:g}")
     ends = 2595 * np.log10(1 + np.array([lowest, highest]) / 700)
-    corners = 700 * (10 ** (np.linspace(*ends, bands + 2) / 2595) - 1)  # [bands + 2] Hz
+    corners = 700 * (10 ** (np.linspace(ends[0], ends[1], bands + 2) / 2595) - 1)  # [bands + 2] Hz
     left, centre, right = corners[:-2, None], corners[1:-1, None], corners[2:, None]
     frequency = np.linspace(0, rate / 2, window // 2 + 1)[None]
     rising, falling = (frequency - left) / (centre - left), (right - frequency) / (right - centre)

@@ -1,8 +1,9 @@
-"""Checks of the knobs that data sets take: each error names the argument, what was expected and what was found."""
+"""Checks of what data sets are asked for: each error names the argument, what was expected and what was found."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from numbers import Integral, Real
 
 
@@ -18,3 +19,16 @@ def check_between(name: str, value: object, low: float, high: float, whole: bool
 def check_seed(seed: object) -> None:
     """Raise TypeError or ValueError unless ``seed`` is a whole number, 0 or more."""
     check_between("seed", seed, 0, 2**63 - 1, whole=True)
+
+
+def check_modalities(asked: Sequence[str], known: Sequence[str]) -> None:
+    """Raise ValueError unless ``asked`` is a non-empty choice from ``known`` without repeats."""
+    if isinstance(asked, str):
+        raise TypeError(f"modalities: expected a list of names, found the text {asked!r}; write ({asked!r},)")
+    if not asked:
+        raise ValueError(f"modalities: expected at least one; known: {', '.join(known)}")
+    for modality in asked:
+        if modality not in known:
+            raise ValueError(f"modalities: unknown {modality!r}; known: {', '.join(known)}")
+    if len(set(asked)) != len(asked):
+        raise ValueError(f"modalities: each at most once, found {list(asked)}")

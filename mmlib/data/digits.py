@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmlib.data.audio import LENGTH, log_mel, mu_law_decode
-from mmlib.data.checks import check_between, check_seed
-from mmlib.data.core import MultimodalData, Splits, check_modalities
+from mmlib.data.checks import check_between, check_modalities, check_seed
+from mmlib.data.core import MultimodalData, Splits
 
 MODALITIES = ("image", "audio", "text")
 ASSETS = Path(__file__).parent / "assets"  #: the files that tools/make_speech.py and tools/make_words.py made
@@ -61,7 +61,7 @@ def make(
     seed: int = 0,
     *,
     samples: int = TRAIN_SAMPLES,
-    train_voices: int = 4,
+    train_voices: int = 2,
     train_takes: int = 3,
     train_languages: int = 15,
     image_noise: float = 0.15,
@@ -79,7 +79,8 @@ def make(
         train_voices: voices of the training split, 1 to 32. More: harder to learn by heart.
         train_takes: recordings of each word by each training voice, 1 to 3.
         train_languages: languages of the training split, 1 to 24.
-        image_noise: standard deviation of the Gaussian noise on the image, whose grey goes from 0 to 1; drawn once, on all splits.
+        image_noise: standard deviation of Gaussian noise on the image, whose grey goes from 0 to 1. Drawn once, on all
+            splits.
         audio_noise: white noise on the waveform, as a multiple of the loudness (root mean square) of the utterance:
             0.1 is 20 dB below it, 1 is as loud. Drawn once, on all splits.
 
@@ -95,11 +96,12 @@ def make(
     check_seed(seed)
     spoken, words = speech(), number_words()
     check_between("samples", samples, CLASSES, TRAIN_SAMPLES, whole=True)
-    most = len(spoken.voices) - VAL_VOICES - TEST_VOICES
-    check_between("train_voices", train_voices, 1, most, True, f" ({len(spoken.voices)} exist, {VAL_VOICES + TEST_VOICES} are kept for val and test)")
+    for name, asked, exist, kept in (
+        ("train_voices", train_voices, len(spoken.voices), VAL_VOICES + TEST_VOICES),
+        ("train_languages", train_languages, len(words.languages), VAL_LANGUAGES + TEST_LANGUAGES),
+    ):
+        check_between(name, asked, 1, exist - kept, whole=True, why=f" ({exist} exist, {kept} are kept for val and test)")
     check_between("train_takes", train_takes, 1, spoken.takes, whole=True)
-    most = len(words.languages) - VAL_LANGUAGES - TEST_LANGUAGES
-    check_between("train_languages", train_languages, 1, most, True, f" ({len(words.languages)} exist, {VAL_LANGUAGES + TEST_LANGUAGES} are kept for val and test)")
     check_between("image_noise", image_noise, 0, 100)
     check_between("audio_noise", audio_noise, 0, 100)
 
@@ -175,7 +177,9 @@ def _add_image(part: dict[str, Any], rng: np.random.Generator, images: _Chosen, 
     part["inputs"]["image"] = handwriting()[0][images.kept] + noise * torch.from_numpy(grain)
 
 
-def _add_audio(part: dict[str, Any], rng: np.random.Generator, images: _Chosen, voices: NDArray[np.int64], takes: int, noise: float) -> None:
+def _add_audio(
+    part: dict[str, Any], rng: np.random.Generator, images: _Chosen, voices: NDArray[np.int64], takes: int, noise: float
+) -> None:
     spoken, size = speech(), len(images.full)
     voice = voices[(rng.random(size) * len(voices)).astype(int)][images.keep]
     take = (rng.random(size) * takes).astype(int)[images.keep]

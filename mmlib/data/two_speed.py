@@ -18,9 +18,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from mmlib.data.checks import check_between, check_seed
-from mmlib.data.core import MultimodalData, Splits, check_modalities
+from mmlib.data.checks import check_between, check_modalities, check_seed
+from mmlib.data.core import MultimodalData, Splits
 
 MODALITIES = ("fast", "slow")
 VAL_SAMPLES, TEST_SAMPLES = 500, 2_000
@@ -89,9 +90,9 @@ def make(
     return Splits(draw(1, samples), draw(2, VAL_SAMPLES), draw(3, TEST_SAMPLES), name="two_speed", settings=settings)
 
 
-def _orthonormal(rng: np.random.Generator, count: int, dims: int) -> np.ndarray:
+def _orthonormal(rng: np.random.Generator, count: int, dims: int) -> NDArray[np.float64]:
     """[count, dims] orthogonal unit vectors in random directions (Gram-Schmidt)."""
-    vectors: list[np.ndarray] = []
+    vectors: list[NDArray[np.float64]] = []
     for _ in range(count):
         x = rng.standard_normal(dims)
         for other in vectors:

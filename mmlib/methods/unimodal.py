@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from mmlib.data.core import Batch, MultimodalData, check_modalities
+from mmlib.data.checks import check_modalities
+from mmlib.data.core import Batch, MultimodalData
 from mmlib.methods.base import Method, masked_cross_entropy, unimodal_heads
 from mmlib.model import MultimodalClassifier, Output
 

@@ -1,0 +1,69 @@
+"""Drawings of networks, for the chapters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mmlib.inline_svg import INK, Picture
+from mmlib.plots import colour, interval_bars, picture, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def _box(ax: Axes, x: float, y: float, width: float, height: float, text: str, edge: str = INK) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
+    corner, shape = (x - width / 2, y - height / 2), "round,pad=0.04"
+    ax.add_patch(FancyBboxPatch(corner, width, height, boxstyle=shape, facecolor="none", edgecolor=edge))
+    ax.text(x, y, text, ha="center", va="center", fontsize="small")
+
+
+def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], edge: str = INK, dashed: bool = False) -> None:
+    line = {"arrowstyle": "-|>", "color": edge, "linestyle": (0, (3, 2)) if dashed else "-", "shrinkA": 0, "shrinkB": 0}
+    ax.annotate("", end, start, arrowprops=line)
+
+
+def joint_training(modalities: Sequence[str]) -> Figure:
+    """Joint training: one encoder per modality, one head, one loss whose gradient (dashed) goes back to all."""
+    import matplotlib.pyplot as plt
+
+    with style():
+        fig, ax = plt.subplots(figsize=(6.2, 0.9 * len(modalities) + 0.4))
+        middle = (len(modalities) - 1) / 2
+        for i, name in enumerate(modalities):
+            y = len(modalities) - 1 - i
+            ax.text(0, y, name, ha="center", va="center", color=colour(name), weight="bold")
+            _arrow(ax, (0.45, y), (0.9, y), colour(name))
+            _box(ax, 1.5, y, 1.1, 0.5, "encoder", colour(name))
+            towards = middle + 0.18 * (y - middle)
+            _arrow(ax, (2.15, y + 0.1), (3.05, towards + 0.1), colour(name))
+            _arrow(ax, (3.05, towards - 0.1), (2.15, y - 0.1), colour(name), dashed=True)
+        _box(ax, 3.6, middle, 1.0, 0.9, "fusion\nand head")
+        _arrow(ax, (4.2, middle + 0.1), (4.75, middle + 0.1))
+        _arrow(ax, (4.75, middle - 0.1), (4.2, middle - 0.1), dashed=True)
+        _box(ax, 5.3, middle, 1.0, 0.6, "one loss")
+        ax.set(xlim=(-0.5, 6.0), ylim=(-0.5, len(modalities) - 0.5))
+        ax.axis("off")
+    return fig
+
+
+def hook(caption: str | None = None) -> Picture:
+    """The figure of the introduction, from the stored result `naive_fusion`: one sense each against three at once."""
+    import matplotlib.pyplot as plt
+
+    from mmlib import results
+
+    stored = results.load("naive_fusion")
+    rows = {"image": "image alone", "text": "text alone", "audio": "audio alone", "joint": "joint, concat"}
+    shown = ["handwriting alone", "written word alone", "voice alone", "all three, one network"]
+    score = {look: stored.interval(label) for look, label in rows.items()}
+    with style():
+        fig, ax = plt.subplots(figsize=(6.2, 2.5))
+        mean, low, high = zip(*score.values(), strict=True)
+        interval_bars(ax, shown, mean, low, high, looks=list(rows), reference=score["image"].mean)
+        ax.set(xlabel="test accuracy on people and languages never met", xlim=(0.4, 1))
+        alt = "; ".join(f"{name} {100 * score[look].mean:.0f} %" for name, look in zip(shown, rows, strict=True))
+        return picture(fig, f"Test accuracy: {alt}. All three senses in one network are worse than the handwriting.", caption)

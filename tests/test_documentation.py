@@ -1,0 +1,53 @@
+"""The examples in docstrings and in the README run, and the drawings draw."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+import mmlib
+from mmlib import drawings
+
+ROOT = Path(__file__).parents[1]
+MODULES = sorted(m.name for m in pkgutil.walk_packages(mmlib.__path__, "mmlib.") if not m.name.endswith("__main__"))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+@pytest.mark.parametrize("page", ["README.md", "book/intro.md"])
+def test_examples_of_a_page_run(page: str) -> None:
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf8"), re.DOTALL)
+    assert examples
+    own = {
+        "images": torch.randn(60, 1, 8, 8),
+        "spectrograms": torch.randn(60, 1, 32, 32),
+        "labels": torch.arange(60) % 3,
+        "person": torch.arange(60) // 6,
+    }
+    for example in examples:
+        exec(example.replace("epochs=20", "epochs=1"), dict(own))
+
+
+def test_drawing_of_joint_training() -> None:
+    fig = drawings.joint_training(["image", "audio"])
+    texts = [t.get_text() for t in fig.axes[0].texts]
+    assert {"image", "audio", "one loss"} <= set(texts)
+    assert texts.count("encoder") == 2
+
+
+def test_hook_says_what_is_stored() -> None:
+    from mmlib import results
+
+    stored = results.load("naive_fusion")
+    picture = drawings.hook("caption")
+    assert f"all three, one network {100 * stored.interval('joint, concat').mean:.0f} %" in picture.alt
+    assert picture.caption == "caption"
