@@ -45,7 +45,9 @@ def test_a_tone_is_loudest_in_its_own_band(frequency: float) -> None:
 def test_units_are_tens_of_decibels() -> None:
     quiet, loud = audio.log_mel(tone(1000, 0.05)), audio.log_mel(tone(1000, 0.5))
     band = int(quiet[0, :, 10].argmax())
-    torch.testing.assert_close(loud[0, band, 4:-4] - quiet[0, band, 4:-4], torch.full((audio.FRAMES - 8,), 2.0), atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        loud[0, band, 4:-4] - quiet[0, band, 4:-4], torch.full((audio.FRAMES - 8,), 2.0), atol=1e-3, rtol=0
+    )
 
 
 def test_silence_is_the_floor() -> None:

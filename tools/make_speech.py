@@ -32,8 +32,9 @@ WORDS = "zero one two three four five six seven eight nine".split()
 ACCENTS = "en en-US en-GB-scotland en-GB-x-gbclan en-GB-x-gbcwmd en-GB-x-rp en-029 en-US-nyc".split()
 
 # 64 of the 104 variants. Left out: those that a network trained on the other voices understood in fewer than 80 % of
-# the words (such as Alicia, iven2, zac, whisperf, UniRobot), then, of the two closest voices by mean log-mel spectrum,
-# one after another, the one with more close neighbours (such as edward2, a copy of adam at another pitch).
+# the words, with their accent or with the British one (Alicia, UniRobot, iven2, kaukovalta, shelby, steph3, whisperf, zac);
+# by judgement, Marco (too slow for the window of 0.64 s), norbert (barely understood) and Demonic (a novelty); then, of the two
+# closest voices by mean log-mel spectrum, one after another, the one with more close neighbours (edward2 is near adam).
 VOICES = """Andrea Andy Annie AnxiousAndy Denis Gene2 Henrique Hugo Jacky Lee Mario Michael Mike Mr_serious Nguyen Reed
 RicishayMax RicishayMax2 Storm Tweaky anika announcer antonio aunty belinda boris caleb david ed edward f1 f3 f4 f5
 grandma gustave ian iven iven4 john klatt klatt3 klatt6 linda m2 m3 m4 m5 m7 marcelo miguel mike2 pablo paul pedro
