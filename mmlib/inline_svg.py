@@ -17,7 +17,7 @@ INK = "#010203"
 
 # As wide as drawn, narrower where the page is. The line joins are those of matplotlib's style sheet, which would leak out.
 _STYLE = (
-    "max-width:100%;height:auto;background:none;font-family:system-ui,'DejaVu Sans',sans-serif;"
+    "max-width:100%;height:auto;overflow:visible;background:none;font-family:system-ui,'DejaVu Sans',sans-serif;"
     "stroke-linejoin:round;stroke-linecap:butt"
 )
 _shown: Counter[str] = Counter()

@@ -114,6 +114,15 @@ def test_a_chapter_gets_its_link_and_first_cell_once() -> None:
     assert nbformat.writes(nb) == before.replace("some-one/some.book", "n/m")
 
 
+def test_a_chapters_references_have_no_targets_of_their_own() -> None:
+    text = "Text.\n\n```{bibliography}\n:filter: docname in docnames\n```"
+    better = chapter.plain_references(text)
+    assert better == "Text.\n\n```{bibliography}\n:list: bullet\n:filter: docname in docnames\n```"
+    assert chapter.plain_references(better) == better
+    given = "```{bibliography}\n:filter: docname in docnames\n:list: enumerated\n```"
+    assert chapter.plain_references(given) == given
+
+
 def test_the_first_cell_leaves_torch_alone_and_is_idle_where_mmlib_is() -> None:
     code = chapter.install_code(HERE)
     assert "--no-deps" in code
@@ -215,6 +224,12 @@ def test_the_lock_satisfies_what_the_package_and_its_tools_ask_for() -> None:
 def test_the_library_itself_pins_nothing_exactly() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))["project"]
     assert not [line for line in project["dependencies"] if "==" in line or "<" in line]
+
+
+def test_the_wheel_carries_the_stored_results() -> None:
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel == {"packages": ["mmlib"], "force-include": {"book/results": "mmlib/_results"}}
+    assert list((ROOT / "book" / "results").glob("*.json"))
 
 
 def test_no_file_names_a_registry_or_a_path_of_one_machine() -> None:

@@ -1,4 +1,4 @@
-"""Give a chapter its link to Colab and its first code cell, or bring both up to date.
+"""Give a chapter its link to Colab and its first code cell, or bring both up to date; make its list of references a plain one.
 
     python tools/chapter.py notebooks/01_data.ipynb ...
     python tools/chapter.py --check notebooks/*.ipynb     changes nothing, fails where something is out of date
@@ -32,6 +32,11 @@ def install_code(repository: str) -> str:
     )
 
 
+def plain_references(source: str) -> str:
+    """A chapter's list of references without targets of its own: those are on the book's page of references."""
+    return re.sub(r"(```\{bibliography\}\n)(?!(?::.*\n)*:list:)", r"\1:list: bullet\n", source)
+
+
 def refresh(notebook: Any, path_in_repository: str, repository: str) -> None:
     """Insert or renew the link and the install cell of a notebook, in place.
 
@@ -45,6 +50,9 @@ def refresh(notebook: Any, path_in_repository: str, repository: str) -> None:
     title, _, rest = cells[0].source.partition("\n")
     rest = LINK.sub("", rest).strip("\n")
     cells[0].source = f"{title}\n\n{link}" + (f"\n\n{rest}" if rest.strip() else "")
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            cell.source = plain_references(cell.source)
     cells[:] = [cell for cell in cells if cell.get("id") != CELL]
     cell = nbformat.v4.new_code_cell(install_code(repository), id=CELL, metadata={"tags": ["hide-input", "remove-output"]})
     first_code = next((i for i, other in enumerate(cells) if other.cell_type == "code"), len(cells))

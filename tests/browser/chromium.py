@@ -164,8 +164,8 @@ class Chromium:
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def picture(self, path: Path | None = None, clip: dict[str, float] | None = None, whole: bool = False) -> bytes:
-        """A PNG of the window, of a part of the page, or of the whole page."""
-        options: dict[str, Any] = {"clip": {**clip, "scale": 1}, "captureBeyondViewport": True} if clip else {}
+        """A PNG of the window, of a part of the page that is in the window, or of the whole page (not of very long ones)."""
+        options: dict[str, Any] = {"clip": {**clip, "scale": 1}} if clip else {}
         if whole:
             options["captureBeyondViewport"] = True
             size = self.call("Page.getLayoutMetrics")["cssContentSize"]

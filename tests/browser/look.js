@@ -43,5 +43,5 @@ window.look = {
   },
 
   tooWide: () =>
-    [...document.querySelectorAll('article svg[role=img]')].filter((e) => e.getBoundingClientRect().right > innerWidth + 1).length,
+    [...document.querySelectorAll('article .mm-figure svg')].filter((e) => e.getBoundingClientRect().right > innerWidth + 1).length,
 };
