@@ -20,7 +20,12 @@ class Joint(Method):
 
     name = "joint"
 
-    def step(self, model: MultimodalClassifier, batch: Batch, optimizer: torch.optim.Optimizer) -> tuple[Tensor, Output]:
+    def step(
+        self,
+        model: MultimodalClassifier,
+        batch: Batch,
+        optimizer: torch.optim.Optimizer,
+    ) -> tuple[Tensor, Output]:
         output: Output = model(batch.inputs, batch.present)
         loss = F.cross_entropy(output.logits, batch.labels)
         optimizer.zero_grad()

@@ -40,10 +40,18 @@ class LateFusion(Method):
         votes = logp.masked_fill(~there[:, :, None], -torch.inf)
         return Output(features, unimodal, torch.logsumexp(votes, dim=0) - there.sum(0).log()[:, None])  # log of the mean
 
-    def step(self, model: MultimodalClassifier, batch: Batch, optimizer: torch.optim.Optimizer) -> tuple[Tensor, Output]:
+    def step(
+        self,
+        model: MultimodalClassifier,
+        batch: Batch,
+        optimizer: torch.optim.Optimizer,
+    ) -> tuple[Tensor, Output]:
         output = self.predict(model, batch.inputs, batch.present)
         losses = [
-            masked_cross_entropy(u, batch.labels, batch.present[m] if batch.present else None) for m, u in output.unimodal.items()
+            masked_cross_entropy(  # a sample without the modality does not count
+                u, batch.labels, batch.present[m] if batch.present else None
+            )
+            for m, u in output.unimodal.items()
         ]
         loss = torch.stack(losses).sum()
         optimizer.zero_grad()

@@ -44,7 +44,12 @@ class Unimodal(Method):
         logits = self.head(features)
         return Output({self.modality: features}, {self.modality: logits}, logits)
 
-    def step(self, model: MultimodalClassifier, batch: Batch, optimizer: torch.optim.Optimizer) -> tuple[Tensor, Output]:
+    def step(
+        self,
+        model: MultimodalClassifier,
+        batch: Batch,
+        optimizer: torch.optim.Optimizer,
+    ) -> tuple[Tensor, Output]:
         output = self.predict(model, batch.inputs, batch.present)
         loss = masked_cross_entropy(output.logits, batch.labels, batch.present[self.modality] if batch.present else None)
         optimizer.zero_grad()
