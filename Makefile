@@ -47,6 +47,7 @@ $(SITE): $(SOURCES) $(wildcard book/assets/vendor/versions.txt) | $(READY) $(VEN
 	@touch $@
 
 book: $(SITE)
+	@if test book/assets/vendor/versions.txt -nt $(SITE); then rm $(SITE); $(MAKE) --no-print-directory $(SITE); fi
 	@test -d $(dir $(VENDOR))mathjax || echo "NOTE: without npm, math and widgets come from a CDN when a page is opened."
 	@echo "The book: $(CURDIR)/_build/html/index.html    (make serve shows it at http://127.0.0.1:8000)"
 
@@ -86,7 +87,7 @@ results: $(READY)
 	@echo "Stored results: $(CURDIR)/book/results"
 
 benchmarks: $(READY)
-	@$(BIN)/pytest tests/benchmarks -q
+	@$(BIN)/python -m tests.benchmarks.speed
 
 clean:
 	rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

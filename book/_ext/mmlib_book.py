@@ -38,9 +38,12 @@ REPAIRS: list[tuple[str | re.Pattern[str], str]] = [
     ('<div role="list" class="citation-list">', '<div class="citation-list">'),
     ('<summary aria-label="Toggle hidden content">', "<summary>"),
     (re.compile(r'(<i class="theme-switch [^>]*?) +title="[^"]*"'), r'\1 aria-hidden="true"'),
-    # pandas: a table that may scroll sideways, out of the keyboard's reach; a header cell without a header
+    # sphinx-exercise: the same id for each exercise of a page
+    (re.compile(r'<section id="(exercise|solution)-content">'), r'<section class="\1-content">'),
+    # tables: those of pandas scroll sideways, out of the keyboard's reach; a header cell without a header is none
     (re.compile(r"<div>(?=\s*<style scoped>)"), '<div class="wide-table" tabindex="0" role="group" aria-label="Table">'),
     ("<th></th>", "<td></td>"),
+    ('<th class="head"><p></p></th>', '<td class="head"></td>'),
 ]
 #: what makes a browser load something while it opens the page
 LOADS = re.compile(
