@@ -128,6 +128,13 @@ def test_chapter_shows_figures_and_no_trace_of_a_failure(chapter: tuple[str, Pag
         assert trace not in article, f"{name}: {trace}"
 
 
+def test_introduction_shows_the_stored_result(site: Path) -> None:
+    from mmlib import drawings
+
+    described = [svg["aria-label"] for svg in read(site / "book/intro.html").all("svg", inside="article", role="img")]
+    assert described == [drawings.hook().alt]
+
+
 def test_some_chapter_has_a_slider(site: Path) -> None:
     assert any(read(site / f"{name}.html").all("input", type="range") for name in chapters())
 
