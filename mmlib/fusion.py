@@ -8,7 +8,7 @@ of the others are zero), and M their number. Then::
     u_m = F({m}) - (1 - 1/M) F({})
 
 For concatenation this is the modality's own columns of the head plus 1/M of the bias, the form that OGM-GE uses
-(Peng et al., CVPR 2022, Eq. 5 with bias / 2); for a sum of heads it is each head with its own bias. The u_m add up to
+(Peng et al., CVPR 2022: W_u phi_u + b / 2); for a sum of heads it is each head with its own bias. The u_m add up to
 the fused logits exactly when F is additive. FiLM and gated fusion are not additive: there u_m is still defined, but
 what the modalities say together is more than the sum. (The papers define u_m for concatenation and sum alone.)
 """
