@@ -14,7 +14,7 @@ from mmlib.model import MultimodalClassifier, Output
 class Joint(Method):
     """Minimise the cross-entropy of the fused logits; every encoder gets its gradient through the shared loss.
 
-    The baseline that the papers call naive or vanilla joint training (Wang et al., CVPR 2020, Eq. 2).
+    The baseline that the papers call naive or vanilla joint training (Wang et al., CVPR 2020).
     A modality missing in a sample contributes no features to it.
     """
 

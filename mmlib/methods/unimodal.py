@@ -14,7 +14,7 @@ from mmlib.model import MultimodalClassifier, Output
 
 
 class Unimodal(Method):
-    """Train one encoder and a linear head of its own on one modality; the others are not touched (Wang et al., Eq. 1).
+    """Train one encoder and a linear head of its own on one modality; the others are not touched (Wang et al., CVPR 2020).
 
     Samples that lack the modality are skipped in training; at prediction they get the head's bias.
 
