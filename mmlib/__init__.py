@@ -12,7 +12,7 @@ from mmlib import compare, data, encoders, fusion, methods, metrics
 from mmlib.compare import Setting
 from mmlib.data import MultimodalData, Splits, from_arrays, load
 from mmlib.history import History
-from mmlib.metrics import mean_interval
+from mmlib.metrics.intervals import mean_interval
 from mmlib.model import MultimodalClassifier, Output, build
 from mmlib.randomness import seeds
 from mmlib.train import evaluate, fit

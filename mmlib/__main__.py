@@ -40,7 +40,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--lr", type=float, default=1e-3, help="learning rate")
-    parser.add_argument("--optimizer", default="adam", help="adam, adamw or sgd")
+    parser.add_argument("--optimizer", default="adam", help="adam, adamw, adagrad or sgd")
     parser.add_argument("--set", type=_option, action="append", default=[], metavar="NAME=VALUE", help="a knob of the data set")
 
 

@@ -21,7 +21,8 @@ from mmlib.data.catalogue import DATASETS, load
 from mmlib.data.core import Splits
 from mmlib.fusion import FUSIONS, Fusion
 from mmlib.methods import METHODS, Method
-from mmlib.metrics import Interval, linear_probe, mean_interval
+from mmlib.metrics.intervals import Interval, mean_interval
+from mmlib.metrics.probes import linear_probe
 from mmlib.model import build
 from mmlib.progress import bar as progress_bar
 from mmlib.randomness import seeds as default_seeds
@@ -80,7 +81,7 @@ class Setting:
 
     def code(self) -> dict[str, str]:
         """The files of the library, and the shipped data, that decide this setting's numbers, each with its hash."""
-        modules = ["mmlib.train", "mmlib.model", "mmlib.fusion", *(["mmlib.metrics"] if self.probe else [])]
+        modules = ["mmlib.train", "mmlib.model", "mmlib.fusion", *(["mmlib.metrics.probes"] if self.probe else [])]
         method = METHODS[self.method] if isinstance(self.method, str) else self.method
         modules += [method.__module__] + (["mmlib.methods.late_fusion"] if self.pretrain_epochs else [])
         assets: list[Path] = []

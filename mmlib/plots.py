@@ -47,6 +47,10 @@ LOOKS: dict[str, Look] = {
     "joint": Look(INK, "D", (0, (8, 1.5)), "xx"),
     "late_fusion": Look("#B37558", "P", ":", "oo"),
     "best_single": Look("#777380", "v", (0, (3, 1, 1, 1, 1, 1)), ""),
+    "gradient_blending": Look("#0089A8", "<", "-", "//"),
+    "ogm": Look("#6F7F00", "p", "-.", ".."),
+    "ogm_ge": Look("#C4405A", ">", "--", "\\\\"),
+    "mla": Look("#8A6FC0", "h", (0, (5, 1)), "oo"),
 }
 COLOURS: dict[str, str] = {name: look.colour for name, look in LOOKS.items()}
 _FALLBACK = [

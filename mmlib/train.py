@@ -16,7 +16,7 @@ from torch import Tensor
 from mmlib import checkpoint as checkpoints
 from mmlib.data.core import MultimodalData, Splits
 from mmlib.history import History, Meter, Row
-from mmlib.methods.base import Method
+from mmlib.methods.base import Method, Recipe
 from mmlib.methods.joint import Joint
 from mmlib.model import MultimodalClassifier
 from mmlib.progress import bar as progress_bar
@@ -81,7 +81,7 @@ def fit(
     gives the same numbers, bit for bit, also when the run was killed and resumed from its checkpoint.
 
     Args:
-        optimizer: "adam", "adamw", "sgd" (momentum 0.9), or a callable that takes the parameters.
+        optimizer: "adam", "adamw", "adagrad", "sgd" (momentum 0.9), or a callable that takes the parameters.
         scheduler: "cosine" (to zero over ``epochs``), or a callable that takes the optimiser; stepped once an epoch.
         monitor, keep: the model ends with the weights of the epoch that was best by ``monitor``, or of the last one.
         patience: stop after this many epochs in a row without a new best.
@@ -103,6 +103,7 @@ def fit(
     model.autocast = torch.bfloat16 if bf16 else None
     if compile:
         model.compile()
+    method.recipe = Recipe(epochs, batch_size, lambda parameters: make_optimizer(optimizer, parameters, lr, weight_decay))
     method.setup(model, train, seed)
     method.to(target)
     opt = make_optimizer(optimizer, [*model.parameters(), *method.parameters()], lr, weight_decay)
@@ -132,7 +133,8 @@ def fit(
         model.train(), method.train()
         with seeded(derive(seed, "dropout", epoch), [target]):
             method.start_epoch(epoch, model, train)
-            for batch in train.batches(batch_size, order):
+            here = method.samples(epoch, train)
+            for batch in here.batches(batch_size, order):
                 _, output = method.step(model, batch, opt)
                 meter.add(output, batch)
         meter.check_finite(epoch)
@@ -140,9 +142,10 @@ def fit(
             schedule.step()
         seen = meter.result("train_")
         if train_metrics == "evaluated":
-            seen = {f"train_{k}": v for k, v in evaluate(model, train, method).items()}
+            seen = {f"train_{k}": v for k, v in evaluate(model, here, method).items()}
         judged = {f"val_{k}": v for k, v in evaluate(model, val, method).items()}
-        history.rows.append({"epoch": epoch, "seconds": time.perf_counter() - began, "lr": lr_now, **seen, **judged})
+        told = method.report()
+        history.rows.append({"epoch": epoch, "seconds": time.perf_counter() - began, "lr": lr_now, **seen, **judged, **told})
         if keep == "last" or _is_best(history, monitor):
             history.best_epoch = epoch
             best = copy.deepcopy({"model": model.state_dict(), "method": method.state_dict()})
@@ -159,7 +162,7 @@ def fit(
 
 
 def make_optimizer(optimizer: Optimizer, parameters: list[Tensor], lr: float, weight_decay: float = 0.0) -> torch.optim.Optimizer:
-    """ "adam", "adamw", "sgd" with momentum 0.9, or ``optimizer(parameters)``."""
+    """ "adam", "adamw", "adagrad", "sgd" with momentum 0.9, or ``optimizer(parameters)``."""
     if callable(optimizer):
         return optimizer(parameters)
     fused = parameters[0].device.type == "cuda" or None
@@ -167,9 +170,13 @@ def make_optimizer(optimizer: Optimizer, parameters: list[Tensor], lr: float, we
         return torch.optim.Adam(parameters, lr=lr, weight_decay=weight_decay, fused=fused)
     if optimizer == "adamw":
         return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, fused=fused)
+    if optimizer == "adagrad":
+        return torch.optim.Adagrad(parameters, lr=lr, weight_decay=weight_decay)
     if optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=lr, momentum=0.9, weight_decay=weight_decay, fused=fused)
-    raise ValueError(f"optimizer: unknown {optimizer!r}; known: adam, adamw, sgd, or a callable that takes the parameters")
+    raise ValueError(
+        f"optimizer: unknown {optimizer!r}; known: adam, adamw, adagrad, sgd, or a callable that takes the parameters"
+    )
 
 
 def make_scheduler(

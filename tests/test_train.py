@@ -152,9 +152,31 @@ def test_optimizers() -> None:
     p = [nn.Parameter(torch.zeros(2))]
     assert isinstance(make_optimizer("adamw", p, 0.1, 0.2), torch.optim.AdamW)
     assert make_optimizer("sgd", p, 0.1).defaults["momentum"] == 0.9
+    assert make_optimizer("adagrad", p, 0.1).defaults["lr"] == 0.1
     assert isinstance(make_optimizer(lambda q: torch.optim.Adagrad(q, lr=0.3), p, 0.1), torch.optim.Adagrad)
-    with pytest.raises(ValueError, match="optimizer: unknown 'adagrad'; known: adam, adamw, sgd"):
-        make_optimizer("adagrad", p, 0.1)
+    with pytest.raises(ValueError, match="optimizer: unknown 'lion'; known: adam, adamw, adagrad, sgd"):
+        make_optimizer("lion", p, 0.1)
+
+
+class HalfOfIt(Joint):
+    """Trains on the first samples only, and counts its epochs."""
+
+    def samples(self, epoch: int, data: MultimodalData) -> MultimodalData:
+        return data.select(list(range(20)))
+
+    def report(self) -> dict[str, float]:
+        return {"batch_size": self.recipe.batch_size, "epochs": self.recipe.epochs}
+
+
+@pytest.mark.parametrize("metrics", ["running", "evaluated"])
+def test_a_method_may_choose_its_samples_and_add_to_the_history(metrics: Any) -> None:
+    splits = make_tiny(("a",))
+    first = Splits(splits.train.select(list(range(20))), splits.val, splits.test)
+    part, whole = build(splits), build(splits)
+    told = fit(part, splits, HalfOfIt(), train_metrics=metrics, **OPTIONS)
+    plain = fit(whole, first, Joint(), train_metrics=metrics, **OPTIONS)
+    assert [{**r, "batch_size": 16, "epochs": 3} for r in rows(plain)] == rows(told)
+    assert all(torch.equal(p, q) for p, q in zip(part.parameters(), whole.parameters(), strict=True))
 
 
 def test_bf16_stays_close() -> None:

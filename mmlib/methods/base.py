@@ -7,7 +7,8 @@ with every fusion, and for resuming.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -19,6 +20,15 @@ from mmlib.model import MultimodalClassifier, Output
 from mmlib.randomness import derive, seeded
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """What `mmlib.train.fit` was asked for, for methods that train networks of their own on the side."""
+
+    epochs: int
+    batch_size: int
+    make_optimizer: Callable[[list[Tensor]], torch.optim.Optimizer]  #: parameters -> an optimiser like that of the run
+
+
 class Method(nn.Module):
     """A way to train a `MultimodalClassifier`.
 
@@ -28,12 +38,22 @@ class Method(nn.Module):
     """
 
     name: ClassVar[str]
+    recipe: Recipe  #: set by ``fit`` before ``setup``
 
     def setup(self, model: MultimodalClassifier, data: MultimodalData, seed: int) -> None:
         """Called once before training: make heads and buffers, check that model and data will do."""
 
     def start_epoch(self, epoch: int, model: MultimodalClassifier, data: MultimodalData) -> None:
         """Called at the start of every epoch (0, 1, ...), with the training data."""
+
+    def samples(self, epoch: int, data: MultimodalData) -> MultimodalData:
+        """The training data of this epoch: all, unless the method holds some out."""
+        return data
+
+    def report(self) -> dict[str, float]:
+        """Numbers for the history, asked for at the end of every epoch: column -> value. No column may start with
+        ``train_`` or ``val_``, and all epochs have the same ones."""
+        return {}
 
     def step(self, model: MultimodalClassifier, batch: Batch, optimizer: torch.optim.Optimizer) -> tuple[Tensor, Output]:
         """One update of the parameters. Returns the loss (scalar) and what the model said, for the history.

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
@@ -22,8 +21,11 @@ from mmlib.data import load
 from mmlib.methods import Joint
 from mmlib.model import build
 from mmlib.train import fit
+from tests.benchmarks.timing import in_turns
 
-EPOCHS, TURNS, BATCH = 5, 9, 64
+EPOCHS, BATCH = 5, 64
+#: modules with a function ``measure() -> {name: figures}``, one per method
+METHODS: list[Any] = []
 #: what is timed -> knobs of the data set; many samples show the cost of a step, few that of an epoch's end as well
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "two_speed": ("two_speed", {}),
@@ -66,23 +68,6 @@ def our_loop(data: str, device: str, validate: bool) -> None:
     fit(build(splits, seed=0), splits, Joint(), epochs=EPOCHS, batch_size=BATCH, device=device, keep="last", progress=False)
 
 
-def seconds(work: Callable[[], Any]) -> float:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    began = time.perf_counter()
-    work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - began
-
-
-def in_turns(ours: Callable[[], Any], theirs: Callable[[], Any]) -> dict[str, float]:
-    ours(), theirs()  # warm up
-    pairs = [(seconds(ours), seconds(theirs)) for _ in range(TURNS)]
-    ratios = sorted(a / b for a, b in pairs)
-    return {"ratio": round(median(ratios), 3), "lowest": round(ratios[0], 3), "highest": round(ratios[-1], 3)}
-
-
 def import_ratio() -> dict[str, float]:
     def importing(name: str) -> Callable[[], Any]:
         return lambda: subprocess.run([sys.executable, "-c", f"import {name}"], check=True)
@@ -110,6 +95,10 @@ def main() -> None:
     torch.set_num_threads(1)
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     found: dict[str, Any] = {"torch": torch.__version__, "devices": devices}
+    for module in METHODS:  # each measures what its method promises
+        for name, value in module.measure().items():
+            found[name] = value
+            print(name, value, flush=True)
     for device in devices:
         for data in CASES:
             for validate in (False, True):

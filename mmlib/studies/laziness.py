@@ -1,37 +1,14 @@
-"""The experiments of the book, each defined once: chapters run them, or read them from `book/results`."""
+"""Chapter 2: naive fusion, remedies, optimisers, and the map of laziness."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
-
 from mmlib.compare import Setting
-
-
-class Study(NamedTuple):
-    """A stored experiment: its settings, and over how many seeds."""
-
-    settings: Callable[[], list[Setting]]
-    seeds: int
-
-
-#: `digits` with its default knobs, and a learning rate at which all do well (see the study `optimizers`)
-DIGITS = Setting("joint", data="digits", fit_options={"epochs": 20, "lr": 3e-3})
-#: the same with every voice and language there is to train on
-DIGITS_MANY: dict[str, Any] = {"train_voices": 32, "train_languages": 24}
-TWO_SPEED = Setting("joint", data="two_speed", fit_options={"epochs": 30, "lr": 1e-3})
+from mmlib.studies.base import DIGITS, DIGITS_MANY, TWO_SPEED, alone
 
 #: SGD ends at 0.05: at 0.1 the loss of the audio encoder, trained alone, became infinite
 RATES = {"adam": (3e-4, 1e-3, 3e-3, 1e-2), "sgd": (0.005, 0.01, 0.02, 0.05)}
 VOICES = (1, 2, 4, 8, 16, 32)
 NOISES = (0.0, 0.15, 0.3, 0.5, 0.8)
-
-
-def alone(base: Setting, modality: str, label: str = "", **data_options: Any) -> Setting:
-    """One modality alone, in the setting of ``base``."""
-    options = {"modalities": [modality], **data_options}
-    method = {"method": "unimodal", "method_options": {"modality": modality}}
-    return base.with_(label or f"{modality} alone", data_options=options, **method)
 
 
 def naive_fusion() -> list[Setting]:
@@ -94,13 +71,3 @@ def laziness_map() -> list[Setting]:
     image = [alone(DIGITS, "image", f"image, noise {n}", image_noise=n) for n in NOISES]
     audio = [alone(DIGITS, "audio", f"audio, {v} voices", train_voices=v) for v in VOICES]
     return image + audio + [map_cell(v, n) for v in VOICES for n in NOISES]
-
-
-# Which two voices are drawn decides much: the spread over seeds is wide where voices are few, and five seeds can by chance
-# look far steadier than they are. Ten, where the budget allows.
-STUDIES: dict[str, Study] = {
-    "naive_fusion": Study(naive_fusion, 10),
-    "remedies": Study(remedies, 10),
-    "optimizers": Study(optimizers, 10),
-    "laziness_map": Study(laziness_map, 5),
-}
