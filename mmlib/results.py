@@ -48,15 +48,19 @@ def make(name: str, *, workers: int | None = None, progress: bool = True) -> Pat
     print(f"{name}: {len(settings)} settings x {count} seeds", file=sys.stderr)
     outcome = compare(settings, seeds(count), workers=workers, progress=progress)
     path = folder() / f"{name}.json"
-    write_json(path, payload(name, outcome))
+    write_json(path, payload(name, outcome, STUDIES[name].keep))
     return path
 
 
-def payload(name: str, outcome: Comparison) -> dict[str, Any]:
-    """What a stored result holds."""
+def payload(name: str, outcome: Comparison, keep: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What a stored result holds; of the learning curves the columns whose names begin as in ``keep``, to four digits."""
     from mmlib import __version__
 
     runs = [{k: _rounded(v) for k, v in run.items() if k != "history"} for run in outcome.runs]
+    for run, outcome_run in zip(runs, outcome.runs, strict=True):
+        rows = outcome_run["history"]
+        if keep:  # by column: shorter
+            run["curves"] = {k: [round(row[k], 4) for row in rows] for k in rows[0] if k.startswith(keep)}
     return {
         "name": name,
         "configuration": {s.label: s.describe() for s in outcome.settings},
@@ -75,7 +79,7 @@ def _rounded(value: Any) -> Any:
 
 
 def load(name: str) -> Comparison:
-    """A stored result, as `compare` would return it (without the learning curves).
+    """A stored result, as `compare` would return it; of the learning curves, what the study keeps.
 
     With shifted seeds (MMLIB_SEED_OFFSET) the result of those seeds where it was made, else the published one.
 
@@ -87,9 +91,14 @@ def load(name: str) -> Comparison:
     for path in paths:
         if path.is_file():
             content = json.loads(path.read_text("utf8"))
-            runs = [{"history": [], **run} for run in content["runs"]]
+            runs = [{**run, "history": _rows(run.pop("curves", {}))} for run in content["runs"]]
             return Comparison(settings, content["seeds"], runs, content["seconds"])
     raise FileNotFoundError(f"result: {paths[-1]} does not exist; make it with: python -m mmlib results {name}")
+
+
+def _rows(curves: dict[str, list[float]]) -> list[dict[str, float]]:
+    """Curves {column: [E]} as one dict per epoch."""
+    return [dict(zip(curves, values, strict=True)) for values in zip(*curves.values(), strict=True)]
 
 
 def stale(path: Path) -> str | None:

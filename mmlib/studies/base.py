@@ -9,10 +9,11 @@ from mmlib.compare import Setting
 
 
 class Study(NamedTuple):
-    """A stored experiment: its settings, and over how many seeds."""
+    """A stored experiment: its settings, over how many seeds, and which columns of the learning curves are kept."""
 
     settings: Callable[[], list[Setting]]
     seeds: int
+    keep: tuple[str, ...] = ()  #: beginnings of names, such as "val_loss"; a curve is long, so by default none
 
 
 #: `digits` with its default knobs, and a learning rate at which all do well (see the study `optimizers`)
