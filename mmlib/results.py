@@ -59,8 +59,8 @@ def payload(name: str, outcome: Comparison, keep: tuple[str, ...] = ()) -> dict[
     runs = [{k: _rounded(v) for k, v in run.items() if k != "history"} for run in outcome.runs]
     for run, outcome_run in zip(runs, outcome.runs, strict=True):
         rows = outcome_run["history"]
-        if keep:  # by column: shorter
-            run["curves"] = {k: [round(row[k], 4) for row in rows] for k in rows[0] if k.startswith(keep)}
+        if keep:  # by column, and on one line: shorter
+            run["curves"] = {k: " ".join(f"{row[k]:.4g}" for row in rows) for k in rows[0] if k.startswith(keep)}
     return {
         "name": name,
         "configuration": {s.label: s.describe() for s in outcome.settings},
@@ -91,14 +91,15 @@ def load(name: str) -> Comparison:
     for path in paths:
         if path.is_file():
             content = json.loads(path.read_text("utf8"))
-            runs = [{**run, "history": _rows(run.pop("curves", {}))} for run in content["runs"]]
+            runs = [{"history": _rows(run.pop("curves", {})), **run} for run in content["runs"]]
             return Comparison(settings, content["seeds"], runs, content["seconds"])
     raise FileNotFoundError(f"result: {paths[-1]} does not exist; make it with: python -m mmlib results {name}")
 
 
-def _rows(curves: dict[str, list[float]]) -> list[dict[str, float]]:
-    """Curves {column: [E]} as one dict per epoch."""
-    return [dict(zip(curves, values, strict=True)) for values in zip(*curves.values(), strict=True)]
+def _rows(curves: dict[str, str]) -> list[dict[str, float]]:
+    """Curves {column: E numbers in a text} as one dict per epoch."""
+    columns = [map(float, text.split()) for text in curves.values()]
+    return [dict(zip(curves, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def stale(path: Path) -> str | None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mmlib import results
@@ -53,6 +54,16 @@ def test_make_load_and_stale(small_study: Path, monkeypatch: pytest.MonkeyPatch)
     assert loaded.values("joint") == [r["test_accuracy"] for r in content["runs"]]
     assert loaded.seeds == [0, 1]
     assert results.stale(path) is None
+    assert "curves" not in content["runs"][0]
+    keeping = STUDIES["small"]._replace(keep=("val_loss",))
+    monkeypatch.setitem(STUDIES, "small", keeping)
+    again = results.load(results.make("small", workers=1, progress=False).stem)
+    _, mean, *_ = again.curve("joint", "val_loss")
+    fresh = results.compare(keeping.settings(), keeping.seeds, workers=1, progress=False).curve("joint", "val_loss")
+    np.testing.assert_allclose(mean, fresh[1], rtol=1e-3)
+    assert again.values("joint") == loaded.values("joint")
+    assert "train_loss" not in again.runs[0]["history"][0]
+    assert len(again.table()) == len(loaded.table())
 
     content["code"]["mmlib/train.py"] = "something else"
     path.write_text(json.dumps(content))

@@ -101,7 +101,8 @@ class GradientBlending(Method):
         estimate: "separate" trains copies on the side for ``super_epoch`` epochs, one per head, as the paper does (the
             unimodal ones share no parameter and run as one network). "shared" trains that one network only: unimodal
             losses as before, while the joint head learns on the features that they make, and cannot change them.
-        super_epoch: epochs between two checkpoints.
+        super_epoch: epochs between two checkpoints, on what is not held out; long enough for the slowest modality to begin
+            to learn, or it is judged by noise.
         holdout: "random", a share of each class; or the name of a group, such as "voice", or several: whole groups are
             held out (`split_holdout`). A hold-out that shares its voices with the rest makes learning voices by heart
             look like generalisation.

@@ -22,9 +22,9 @@ def seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - began
 
 
-def in_turns(ours: Callable[[], Any], theirs: Callable[[], Any]) -> dict[str, float]:
+def in_turns(ours: Callable[[], Any], theirs: Callable[[], Any], turns: int = TURNS) -> dict[str, float]:
     """The median of the ratios ours / theirs over the turns, and the lowest and highest."""
     ours(), theirs()  # warm up
-    pairs = [(seconds(ours), seconds(theirs)) for _ in range(TURNS)]
+    pairs = [(seconds(ours), seconds(theirs)) for _ in range(turns)]
     ratios = sorted(a / b for a, b in pairs)
     return {"ratio": round(median(ratios), 3), "lowest": round(ratios[0], 3), "highest": round(ratios[-1], 3)}
