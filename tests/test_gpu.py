@@ -8,12 +8,18 @@ import pytest
 import torch
 
 from mmlib.data import load
-from mmlib.methods import Joint, LateFusion, Method, Unimodal
+from mmlib.methods import OGMGE, Joint, LateFusion, Method, Unimodal
 from mmlib.model import build
 from mmlib.train import fit
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
-CASES: dict[str, Callable[[], Method]] = {"joint": Joint, "unimodal": lambda: Unimodal("image"), "late_fusion": LateFusion}
+CASES: dict[str, Callable[[], Method]] = {
+    "joint": Joint,
+    "unimodal": lambda: Unimodal("image"),
+    "late_fusion": LateFusion,
+    "ogm": lambda: OGMGE(noise=None),  # without noise, which is another on each device
+}
+NOISY: dict[str, Callable[[], Method]] = {"ogm_ge": OGMGE, "ogm_ge, covariance": lambda: OGMGE(noise="covariance")}
 
 
 @pytest.mark.parametrize("make", CASES.values(), ids=CASES.keys())
@@ -24,7 +30,7 @@ def test_same_losses_as_on_the_cpu(make: Callable[[], Method]) -> None:
     assert losses[1].to_numpy() == pytest.approx(losses[0].to_numpy(), rel=0.02)
 
 
-@pytest.mark.parametrize("make", CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize("make", [*CASES.values(), *NOISY.values()], ids=[*CASES, *NOISY])
 @pytest.mark.parametrize("missing", [0.0, 0.3])
 def test_no_host_synchronisation_inside_a_step(make: Callable[[], Method], missing: float) -> None:
     splits = load("digits", seed=0)

@@ -1,6 +1,28 @@
 """Measures: intervals over seeds, linear probes."""
 
+from mmlib.metrics.calibration import calibration_by_modality, expected_calibration_error, reliability
+from mmlib.metrics.forgetting import WatchedMLA, forgetting, update_angle
+from mmlib.metrics.gap import gap_direction, modality_gap, shift_along_gap, within_spread
 from mmlib.metrics.intervals import Interval, mean_interval, separable
+from mmlib.metrics.overfitting import Overfitting, overfitting
 from mmlib.metrics.probes import features, linear_probe
 
-__all__ = ["Interval", "features", "linear_probe", "mean_interval", "separable"]
+__all__ = [
+    "Interval",
+    "Overfitting",
+    "WatchedMLA",
+    "calibration_by_modality",
+    "expected_calibration_error",
+    "features",
+    "forgetting",
+    "gap_direction",
+    "linear_probe",
+    "mean_interval",
+    "modality_gap",
+    "overfitting",
+    "reliability",
+    "separable",
+    "shift_along_gap",
+    "update_angle",
+    "within_spread",
+]
