@@ -62,7 +62,7 @@ def blending_optimizers() -> list[Setting]:
         for lr in rates:
             decay = {"weight_decay": 0.01} if optimizer == "adamw" else {}  # without it AdamW is Adam
             base = BLENDING.with_(f"joint, {optimizer} {lr}", fit_options={"optimizer": optimizer, "lr": lr, **decay})
-            quick = {**APART, "super_epoch": 5}  # these optimisers have learned by then
+            quick = {k: v for k, v in APART.items() if k != "super_epoch"}  # five by default: these optimisers are quick
             rows += [base, blend(base, f"blend, {optimizer} {lr}", estimate="shared", **quick)]
             vote = f"blend, all heads vote, {optimizer} {lr}"
             rows.append(blend(base, vote, estimate="shared", predict="blend", **quick))
