@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,10 @@ from mmlib_execution import CACHE, prepare_cache  # noqa: E402
 #: a folder of this session, for what its processes executed; an environment variable, so that xdist's workers know it
 EXECUTED = "MMLIB_EXECUTED"
 REUSED = "already executed, with this code, for the book or an earlier test"
+#: chapters that need data from the web; where they cannot have them they show stored results, and say so in these words
+NEED_AVMNIST = {"10_real_voices.ipynb"}
+SHOWS_STORED = "Stored results."
+MIRROR = pytest.StashKey[ExitStack]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -33,6 +37,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         prepare_cache()
         get_cache(CACHE).list_cache_records()  # makes the database, before the workers look into it at once
+        config.stash[MIRROR] = ExitStack()
+        _serve_real_files(config.stash[MIRROR])
         os.environ[EXECUTED] = tempfile.mkdtemp(prefix="executed-", dir=CACHE.parent)
     from nbmake import pytest_items
     from nbmake.nb_result import NotebookResult
@@ -43,12 +49,17 @@ def pytest_configure(config: pytest.Config) -> None:
         def execute(self) -> NotebookResult:
             name = Path(self.filename).relative_to(ROOT).as_posix().replace("/", "__")
             out = Path(os.environ[EXECUTED]) / name
+            needs_data = Path(self.filename).name in NEED_AVMNIST
+            if needs_data:
+                _skip_without_avmnist()
             with suppress(KeyError):
                 cache = get_cache(CACHE)
                 notebook = nbformat.read(self.filename, 4)
                 cache.match_cache_notebook(notebook)  # KeyError: not executed yet
-                out.with_suffix(".reused").touch()
-                return NotebookResult(nb=cache.merge_match_into_notebook(notebook)[1], error=None)
+                reused = cache.merge_match_into_notebook(notebook)[1]
+                if not (needs_data and _shows_stored(reused)):  # then it ran when the data could not be reached
+                    out.with_suffix(".reused").touch()
+                    return NotebookResult(nb=reused, error=None)
             began = time.monotonic()
             result = super().execute()
             if result.error is None:
@@ -59,6 +70,30 @@ def pytest_configure(config: pytest.Config) -> None:
             return result
 
     pytest_items.NotebookRun = RunOnce
+
+
+def _serve_real_files(stack: ExitStack) -> None:
+    """Where ``../shared/data`` is, as in continuous integration, kernels fetch from a server over it, not from the web."""
+    from tests.data_server import SHARED, serve
+
+    if SHARED.is_dir() and not os.environ.get("MMLIB_DATA_MIRROR"):
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setenv("MMLIB_DATA_MIRROR", stack.enter_context(serve(SHARED)).url)
+        patch.setenv("NO_PROXY", ",".join(filter(None, [os.environ.get("NO_PROXY"), "127.0.0.1"])))
+
+
+def _skip_without_avmnist() -> None:
+    from mmlib.data import avmnist_files
+    from mmlib.data.download import data_folder
+
+    if not avmnist_files.available():
+        where = data_folder(avmnist_files.NAME)
+        pytest.skip(f"avmnist is neither in {where} nor can it be downloaded; the book shows stored results instead")
+
+
+def _shows_stored(notebook: Any) -> bool:
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return any(SHOWS_STORED in str(output.get("data", {}).get("text/markdown", "")) for output in outputs)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -100,6 +135,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    if MIRROR in config.stash:
+        config.stash[MIRROR].close()
     if EXECUTED in os.environ and not hasattr(config, "workerinput"):
         import shutil
 

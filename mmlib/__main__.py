@@ -1,4 +1,4 @@
-"""The command line: ``python -m mmlib compare | train | results``."""
+"""The command line: ``python -m mmlib compare | train | download | results``."""
 
 from __future__ import annotations
 
@@ -64,6 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     two.add_argument("--bf16", action="store_true", help="forward passes in bfloat16")
     two.add_argument("--checkpoint", type=Path)
     two.add_argument("--resume", action="store_true", help="go on from the checkpoint")
+    get = commands.add_parser("download", help="fetch, verify and prepare a data set that does not come with the package")
+    get.add_argument("names", nargs="+", metavar="NAME", help=f"among {', '.join(n for n, d in DATASETS.items() if d.download)}")
     three = commands.add_parser("results", help="make the stored results of the book (book/results)")
     three.add_argument("names", nargs="*", help=f"by default all: {', '.join(STUDIES)}")
     three.add_argument("--workers", type=int)
@@ -111,10 +113,19 @@ def _results(args: argparse.Namespace) -> None:
         print(f"written to {results.make(name, workers=args.workers)}")
 
 
+def _download(args: argparse.Namespace) -> None:
+    for name in args.names:
+        if name not in DATASETS:
+            raise ValueError(f"download: unknown data set {name!r}; known: {', '.join(DATASETS)}")
+    for name in args.names:
+        fetch = DATASETS[name].download
+        print(f"{name}: verified, in {fetch()}" if fetch else f"{name}: comes with the package, there is nothing to download")
+
+
 def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
-        {"compare": _compare, "train": _train, "results": _results}[args.command](args)
+        {"compare": _compare, "train": _train, "download": _download, "results": _results}[args.command](args)
     except (ValueError, TypeError, OSError, RuntimeError, ArithmeticError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2

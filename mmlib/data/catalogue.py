@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmlib.data import digits, two_speed
+from mmlib.data import avmnist, avmnist_files, digits, two_speed
 from mmlib.data.core import Splits
 
 
@@ -16,19 +16,22 @@ class DataSet(NamedTuple):
 
     make: Callable[..., Splits]
     assets: tuple[Path, ...] = ()
+    download: Callable[[], Path] | None = None  #: fetches and verifies what does not come with the package
 
 
 DATASETS: dict[str, DataSet] = {
     "two_speed": DataSet(two_speed.make),
     "digits": DataSet(digits.make, (digits.ASSETS / "speech.npz", digits.ASSETS / "words.tsv")),
+    "avmnist": DataSet(avmnist.make, download=avmnist_files.download),
 }
 
 
 def load(name: str, modalities: Sequence[str] | None = None, seed: int = 0, **knobs: Any) -> Splits:
-    """Load a data set that comes with the package.
+    """Load a data set by its name.
 
     Args:
-        name: ``"two_speed"`` (`mmlib.data.two_speed.make`) or ``"digits"`` (`mmlib.data.digits.make`).
+        name: ``"two_speed"`` (`mmlib.data.two_speed.make`) or ``"digits"`` (`mmlib.data.digits.make`), which come with the
+            package; or ``"avmnist"`` (`mmlib.data.avmnist.make`), 18 MB that are downloaded and verified the first time.
         modalities: which modalities, in which order; by default all.
         seed: of everything that is drawn. One seed gives the same bits, another a different draw.
         knobs: how hard it is; listed and explained in the functions named above.
@@ -38,6 +41,7 @@ def load(name: str, modalities: Sequence[str] | None = None, seed: int = 0, **kn
 
     Raises:
         TypeError, ValueError: an unknown name, modality or knob (the message lists the known ones), or a value out of range.
+        mmlib.data.download.DownloadError: a file could not be downloaded, verified or written; the message says what to do.
 
     >>> load("two_speed", modalities=["slow"], samples=200)
     Splits 'two_speed': train 200, val 500, test 2,000; 2 classes
