@@ -21,6 +21,7 @@ def modality_gap(features_a: Tensor, features_b: Tensor) -> float:
     Raises:
         ValueError: features of different size, or none.
 
+    >>> import torch
     >>> modality_gap(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 3.0]]))
     1.4142135623730951
     """

@@ -1,6 +1,18 @@
 """The experiments of the book, each defined once: chapters run them, or read them from `book/results`."""
 
 from mmlib.studies.base import DIGITS, DIGITS_MANY, TWO_SPEED, Study, alone
+from mmlib.studies.blending import (
+    APART,
+    APART_TWO,
+    BLENDING,
+    BLENDING_TWO,
+    OTHERS,
+    blend,
+    blending,
+    blending_optimizers,
+    blending_two,
+    blending_two_speed,
+)
 from mmlib.studies.laziness import (
     NOISES,
     RATES,
@@ -13,6 +25,19 @@ from mmlib.studies.laziness import (
     remedies,
     two_speed,
 )
+from mmlib.studies.ogm import (
+    ALPHAS,
+    DIGIT_ALPHAS,
+    SPEED_RATES,
+    SPEED_SGD,
+    WINDOWS,
+    digits_base,
+    ogm,
+    ogm_digits,
+    ogm_two_speed,
+    speed_alphas,
+    watched,
+)
 
 # Which two voices are drawn decides much: the spread over seeds is wide where voices are few, and five seeds can by chance
 # look far steadier than they are. Ten, where the budget allows.
@@ -21,23 +46,50 @@ STUDIES: dict[str, Study] = {
     "remedies": Study(remedies, 10),
     "optimizers": Study(optimizers, 10),
     "laziness_map": Study(laziness_map, 5),
+    "blending": Study(blending, 10, ("train_loss", "val_loss", "weight_")),
+    "blending_two": Study(blending_two, 10, ("train_loss", "val_loss", "weight_")),
+    "blending_optimizers": Study(blending_optimizers, 10, ("train_loss", "val_loss", "weight_")),
+    "blending_two_speed": Study(blending_two_speed, 10, ("train_loss", "val_loss", "weight_")),
+    "ogm_two_speed": Study(ogm_two_speed, 5),
+    "ogm_digits": Study(ogm_digits, 5, ("ratio_", "coefficient_")),
 }
 
 __all__ = [
+    "ALPHAS",
+    "APART",
+    "APART_TWO",
+    "BLENDING",
+    "BLENDING_TWO",
     "DIGITS",
     "DIGITS_MANY",
+    "DIGIT_ALPHAS",
     "NOISES",
+    "OTHERS",
     "RATES",
+    "SPEED_RATES",
+    "SPEED_SGD",
     "STUDIES",
     "TWO_SPEED",
     "VOICES",
+    "WINDOWS",
     "Study",
     "alone",
+    "blend",
+    "blending",
+    "blending_optimizers",
+    "blending_two",
+    "blending_two_speed",
+    "digits_base",
     "laziness_map",
     "many",
     "map_cell",
     "naive_fusion",
+    "ogm",
+    "ogm_digits",
+    "ogm_two_speed",
     "optimizers",
     "remedies",
+    "speed_alphas",
     "two_speed",
+    "watched",
 ]
