@@ -18,7 +18,7 @@ from mmlib.randomness import derive
 
 
 def overfitting_to_generalization(train_loss: Tensor, val_loss: Tensor) -> Tensor:
-    """OGR between two checkpoints (Wang et al., CVPR 2020): |dO / dG|.
+    """OGR between two checkpoints (Wang et al., CVPR 2020): ``|dO / dG|``.
 
     O = L^V - L^T is the overfitting at a checkpoint, dO its growth; dG is how much the validation loss fell.
     Lower is better: little overfitting bought for what was gained. The absolute value hides a validation loss that
@@ -55,8 +55,8 @@ def blend_weights(generalization: Tensor, overfitting: Tensor, floor: float = 0.
     leaves the limits open. Here:
 
     - a head whose validation loss rose or stood still (G_k <= 0, also a head that did not move) gets no weight;
-    - |O_k| counts as at least ``floor`` times the largest |G| or |O|, so that a head which by chance did not overfit
-      does not get everything;
+    - the size of O_k counts as at least ``floor`` times the largest size of any G or O, so that a head which by chance did
+      not overfit does not get everything;
     - where no head has G_k > 0, nothing is known, and all weigh the same.
 
     Args:

@@ -68,7 +68,7 @@ def fuse_by_uncertainty(
         unimodal_logits: {m: [B, C]}. present: {m: [B]} booleans; a modality that is not named is always there.
 
     Returns:
-        Probabilities [B, C], and weights {m: [B]} that add up to 1 over the modalities a sample has.
+        probabilities [B, C], and for each modality weights [B] that add up to 1 over the modalities a sample has.
 
     Raises:
         ValueError: no modality at all, shapes that disagree, or a sample with no modality present (looking for one

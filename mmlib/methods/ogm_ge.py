@@ -44,7 +44,7 @@ def unimodal_scores(
         unimodal_logits: {m: [B, C]}. labels: [B]. present: {m: [B]} booleans; samples without the modality do not count.
 
     Returns:
-        {m: scalar}, from 0 to B.
+        a scalar from 0 to B for each modality.
 
     >>> scores = unimodal_scores({"a": torch.zeros(2, 4), "b": torch.tensor([[0.0, -99, -99, -99]] * 2)}, torch.tensor([0, 0]))
     >>> {m: s.item() for m, s in scores.items()}
@@ -99,7 +99,7 @@ def discrepancy_ratios(
         unimodal_logits: {m: [B, C]}, two modalities or more. labels: [B]. present: {m: [B]} booleans.
 
     Returns:
-        {m: scalar}.
+        a scalar for each modality.
 
     Raises:
         ValueError: a single modality, or logits of another length than the labels.
@@ -140,7 +140,7 @@ def modulation_coefficients(
             has 0.8 for CREMA-D and 0.1 for VGGSound. present: {m: [B]} booleans. form: as in `coefficient`.
 
     Returns:
-        {m: scalar from 0 to 1}, detached, on the logits' device.
+        a scalar from 0 to 1 for each modality, detached, on the logits' device.
 
     Raises:
         ValueError: an argument out of range, or as in `discrepancy_ratios`.

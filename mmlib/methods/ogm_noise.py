@@ -69,7 +69,7 @@ def sample_gradients(model: MultimodalClassifier, batch: Batch) -> dict[str, Ten
     Dropout is off, as in evaluation, so that what differs is the sample alone.
 
     Returns:
-        name of the parameter -> [B, *shape]; their mean over B is the gradient of the minibatch.
+        name of the parameter -> ``[B, *shape]``; their mean over B is the gradient of the minibatch.
     """
     training = model.training
     model.eval()

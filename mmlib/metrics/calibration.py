@@ -40,7 +40,7 @@ def reliability(logits: Tensor, labels: Tensor, bins: int = 15) -> Reliability:
 def expected_calibration_error(logits: Tensor, labels: Tensor, bins: int = 15) -> float:
     """Mean distance between confidence and accuracy over the bins, weighted by their share; 0 is calibrated, 1 the worst.
 
-    sum_k share_k |accuracy_k - confidence_k| (Guo et al., ICML 2017). Arguments and errors as in `reliability`.
+    ``sum_k share_k |accuracy_k - confidence_k|`` (Guo et al., ICML 2017). Arguments and errors as in `reliability`.
 
     >>> expected_calibration_error(torch.tensor([[9.0, -9.0], [9.0, -9.0]]), torch.tensor([0, 1]))  # sure, half are wrong
     0.5

@@ -39,7 +39,7 @@ def update_angle(update: Tensor, earlier: Tensor) -> float:
     """Angle in degrees between an update of the head and the span of earlier features.
 
     90: the update is orthogonal to all of them, so that what the head says about them does not change. 0: it lies in
-    their span. cos = |U S| / |U| with the orthogonal projection S onto the span, norms of Frobenius.
+    their span. ``cos = |U S| / |U|`` with the orthogonal projection S onto the span, norms of Frobenius.
 
     Args:
         update: U, [C, D]: a difference of weights, or a gradient. earlier: [K, D], features, or means of batches.

@@ -16,7 +16,7 @@ class Overfitting(NamedTuple):
 
     growth: float  #: dO, how much validation loss minus training loss grew, in nats
     gain: float  #: dG, how much the validation loss fell, in nats; negative where it rose
-    ratio: float  #: OGR = |dO / dG|
+    ratio: float  #: OGR, the size of dO / dG
 
 
 def overfitting(history: History | Sequence[Row], start: int = 0, end: int = -1) -> dict[str, Overfitting]:
