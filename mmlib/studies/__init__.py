@@ -28,12 +28,14 @@ from mmlib.studies.laziness import (
 from mmlib.studies.ogm import (
     ALPHAS,
     DIGIT_ALPHAS,
+    DIGIT_SGD,
     SPEED_RATES,
     SPEED_SGD,
     WINDOWS,
     digits_base,
     ogm,
     ogm_digits,
+    ogm_digits_sgd,
     ogm_two_speed,
     speed_alphas,
     watched,
@@ -52,6 +54,7 @@ STUDIES: dict[str, Study] = {
     "blending_two_speed": Study(blending_two_speed, 10, ("train_loss", "val_loss", "weight_")),
     "ogm_two_speed": Study(ogm_two_speed, 5),
     "ogm_digits": Study(ogm_digits, 5, ("ratio_", "coefficient_")),
+    "ogm_digits_sgd": Study(ogm_digits_sgd, 5, ("ratio_", "coefficient_")),
 }
 
 __all__ = [
@@ -63,6 +66,7 @@ __all__ = [
     "DIGITS",
     "DIGITS_MANY",
     "DIGIT_ALPHAS",
+    "DIGIT_SGD",
     "NOISES",
     "OTHERS",
     "RATES",
@@ -86,6 +90,7 @@ __all__ = [
     "naive_fusion",
     "ogm",
     "ogm_digits",
+    "ogm_digits_sgd",
     "ogm_two_speed",
     "optimizers",
     "remedies",

@@ -83,3 +83,22 @@ def ogm_digits() -> list[Setting]:
     """Where OGM helps on `digits` and where it hurts, with Adam."""
     singles = [alone(digits_base(), m, f"{m} alone, adam") for m in ("image", "audio", "text")]
     return singles + [s for senses in DIGIT_SENSES for s in digits_cell(senses)]
+
+
+#: SGD on three senses: the book's setting at its learning rate, and one with a third voice and few languages, where joint
+#: training is fine
+DIGIT_SGD: dict[str, dict[str, Any]] = {
+    "2 voices, 15 languages": {"fit_options": {"lr": 0.05}},
+    "3 voices, 6 languages": {"fit_options": {"lr": 0.02}, "data_options": {"train_voices": 3, "train_languages": 6}},
+}
+
+
+def ogm_digits_sgd() -> list[Setting]:
+    """The same question under SGD."""
+    rows = []
+    for name, options in DIGIT_SGD.items():
+        base = DIGITS.with_("", fit_options={"optimizer": "sgd"}).with_("", **options)
+        rows += [alone(base, m, f"{m} alone, {name}") for m in ("image", "audio", "text")]
+        rows += [base.with_(f"late fusion, {name}", method="late_fusion"), ogm(base, 0.0, f"joint, {name}")]
+        rows += [ogm(base, a, f"OGM {a:g}, {name}") for a in DIGIT_ALPHAS]
+    return rows
