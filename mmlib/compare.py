@@ -88,6 +88,9 @@ class Setting:
         if isinstance(self.data, str):
             modules.append(DATASETS[self.data].make.__module__)
             assets = list(DATASETS[self.data].assets)
+        elif callable(self.data) and self.data.__module__.startswith("mmlib."):  # one of ours may load any of ours
+            modules.append(self.data.__module__)
+            assets = [asset for known in DATASETS.values() for asset in known.assets]
         root = fingerprint.PACKAGE.parent
         own = {"mmlib/compare.py: run": fingerprint.source_hash(run) or "?"}
         return own | fingerprint.code_files(modules) | {a.relative_to(root).as_posix(): fingerprint.file_hash(a) for a in assets}

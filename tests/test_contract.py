@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mmlib.fusion import FUSIONS
-from mmlib.methods import METHODS, MLA, OGMGE, GradientBlending, Joint, LateFusion, Method, Unimodal
+from mmlib.methods import METHODS, MLA, OGMGE, GradientBlending, Joint, LateFusion, Method, ModalityDropout, Unimodal
 from mmlib.model import build
 from mmlib.train import evaluate, fit
 from tests.conftest import make_tiny
@@ -26,6 +26,7 @@ CASES: dict[str, Callable[[], Method]] = {
         mode="online", estimate="shared", super_epoch=2, heads="weighted", predict="blend"
     ),
     "mla": MLA,
+    "modality_dropout": ModalityDropout,
     "ogm_ge": OGMGE,  # as released, but for the tensors it scales: the encoders here have no convolutions
 }
 NEEDS_TWO = {"ogm_ge"}  # these compare modalities, and say so where there is only one

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mmlib.data import load
-from mmlib.methods import OGMGE, Joint, LateFusion, Method, Unimodal
+from mmlib.methods import MLA, OGMGE, Joint, LateFusion, Method, ModalityDropout, Unimodal
 from mmlib.model import build
 from mmlib.train import fit
 
@@ -17,9 +17,14 @@ CASES: dict[str, Callable[[], Method]] = {
     "joint": Joint,
     "unimodal": lambda: Unimodal("image"),
     "late_fusion": LateFusion,
+    "mla": MLA,
     "ogm": lambda: OGMGE(noise=None),  # without noise, which is another on each device
 }
-NOISY: dict[str, Callable[[], Method]] = {"ogm_ge": OGMGE, "ogm_ge, covariance": lambda: OGMGE(noise="covariance")}
+NOISY: dict[str, Callable[[], Method]] = {
+    "modality_dropout": ModalityDropout,
+    "ogm_ge": OGMGE,
+    "ogm_ge, covariance": lambda: OGMGE(noise="covariance"),
+}
 
 
 @pytest.mark.parametrize("make", CASES.values(), ids=CASES.keys())

@@ -78,14 +78,18 @@ def test_one_command_changes_the_address_everywhere(tmp_path: Path) -> None:
 
 def test_a_longer_name_that_starts_the_same_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text('[project]\n[project.urls]\nRepository = "https://github.com/a/b"\n')
-    (tmp_path / "README.md").write_text("https://github.com/a/b-c https://github.com/a/b https://github.com/a/b.git https://github.com/x/a/b")
+    (tmp_path / "README.md").write_text(
+        "https://github.com/a/b-c https://github.com/a/b https://github.com/a/b.git https://github.com/x/a/b"
+    )
     set_address.set_address("https://github.com/n/m", tmp_path)
     assert (tmp_path / "README.md").read_text() == (
         "https://github.com/a/b-c https://github.com/n/m https://github.com/n/m.git https://github.com/x/a/b"
     )
 
 
-@pytest.mark.parametrize("bad", ["", "github.com/a/b", "https://github.com/a", "https://example.org/a/b", "https://github.com/a/b/c"])
+@pytest.mark.parametrize(
+    "bad", ["", "github.com/a/b", "https://github.com/a", "https://example.org/a/b", "https://github.com/a/b/c"]
+)
 def test_an_address_that_is_none_is_refused(bad: str) -> None:
     with pytest.raises(ValueError, match="expected https://github.com/OWNER/REPO, found"):
         address.slug(bad)

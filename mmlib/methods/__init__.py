@@ -5,10 +5,13 @@ from mmlib.methods.gradient_blending import GradientBlending
 from mmlib.methods.joint import Joint
 from mmlib.methods.late_fusion import LateFusion
 from mmlib.methods.mla import MLA
+from mmlib.methods.modality_dropout import ModalityDropout
 from mmlib.methods.ogm_ge import OGMGE
 from mmlib.methods.unimodal import Unimodal
 
 #: name on the command line -> class
-METHODS: dict[str, type[Method]] = {method.name: method for method in (Joint, Unimodal, LateFusion, GradientBlending, OGMGE, MLA)}
+METHODS: dict[str, type[Method]] = {
+    method.name: method for method in (Joint, Unimodal, LateFusion, ModalityDropout, GradientBlending, OGMGE, MLA)
+}
 
-__all__ = ["METHODS", "MLA", "OGMGE", "GradientBlending", "Joint", "LateFusion", "Method", "Unimodal"]
+__all__ = ["METHODS", "MLA", "OGMGE", "GradientBlending", "Joint", "LateFusion", "Method", "ModalityDropout", "Unimodal"]

@@ -46,7 +46,7 @@ def update_projection(projection: Tensor, mean_feature: Tensor, ridge: float) ->
     q = projection @ h  # [D]
     floor = 8 * torch.finfo(q.dtype).eps * (h @ h)
     s = q * torch.rsqrt((h @ q).clamp(min=0) + floor.clamp(min=ridge))  # [D]
-    return projection - torch.outer(s, s)  # [D, D]
+    return torch.addr(projection, s, s, alpha=-1)  # P - s s^T, [D, D], in one pass over the memory
 
 
 def project_gradient(gradient: Tensor, projection: Tensor) -> Tensor:

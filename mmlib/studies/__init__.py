@@ -1,5 +1,6 @@
 """The experiments of the book, each defined once: chapters run them, or read them from `book/results`."""
 
+from mmlib.studies import missing, mla, real_voices
 from mmlib.studies.base import DIGITS, DIGITS_MANY, TWO_SPEED, Study, alone
 from mmlib.studies.blending import (
     APART,
@@ -55,6 +56,13 @@ STUDIES: dict[str, Study] = {
     "ogm_two_speed": Study(ogm_two_speed, 5),
     "ogm_digits": Study(ogm_digits, 5, ("ratio_", "coefficient_")),
     "ogm_digits_sgd": Study(ogm_digits_sgd, 5, ("ratio_", "coefficient_")),
+    "mla_digits": Study(mla.mla_digits, 10),
+    "mla_two_speed": Study(mla.mla_two_speed, 10),
+    "missing": Study(missing.missing, 5),
+    "missing_one": Study(missing.missing_one, 5),
+    "real_voices": Study(
+        real_voices.real_voices, real_voices.SEEDS, ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "weight_")
+    ),
 }
 
 __all__ = [
@@ -87,12 +95,15 @@ __all__ = [
     "laziness_map",
     "many",
     "map_cell",
+    "missing",
+    "mla",
     "naive_fusion",
     "ogm",
     "ogm_digits",
     "ogm_digits_sgd",
     "ogm_two_speed",
     "optimizers",
+    "real_voices",
     "remedies",
     "speed_alphas",
     "two_speed",
