@@ -2,7 +2,19 @@
 
 from mmlib.data.catalogue import DATASETS, DataSet, load
 from mmlib.data.core import Batch, MultimodalData, Splits
+from mmlib.data.incomplete import incomplete, lose
 from mmlib.data.own import from_arrays
 from mmlib.data.stream import StreamedData
 
-__all__ = ["DATASETS", "Batch", "DataSet", "MultimodalData", "Splits", "StreamedData", "from_arrays", "load"]
+__all__ = [
+    "DATASETS",
+    "Batch",
+    "DataSet",
+    "MultimodalData",
+    "Splits",
+    "StreamedData",
+    "from_arrays",
+    "incomplete",
+    "load",
+    "lose",
+]

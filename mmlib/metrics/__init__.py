@@ -1,4 +1,4 @@
-"""Measures: intervals over seeds, linear probes."""
+"""Measures, each in a file of its own; and methods that take notes."""
 
 from mmlib.metrics.calibration import calibration_by_modality, expected_calibration_error, reliability
 from mmlib.metrics.forgetting import WatchedMLA, forgetting, update_angle
@@ -6,8 +6,10 @@ from mmlib.metrics.gap import gap_direction, modality_gap, shift_along_gap, with
 from mmlib.metrics.intervals import Interval, mean_interval, separable
 from mmlib.metrics.overfitting import Overfitting, overfitting
 from mmlib.metrics.probes import features, linear_probe
+from mmlib.metrics.watch import GapWatch
 
 __all__ = [
+    "GapWatch",
     "Interval",
     "Overfitting",
     "WatchedMLA",

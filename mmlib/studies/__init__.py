@@ -1,6 +1,6 @@
 """The experiments of the book, each defined once: chapters run them, or read them from `book/results`."""
 
-from mmlib.studies import missing, mla, real_voices
+from mmlib.studies import gap, missing, mla, real_voices
 from mmlib.studies.base import DIGITS, DIGITS_MANY, TWO_SPEED, Study, alone
 from mmlib.studies.blending import (
     APART,
@@ -60,6 +60,9 @@ STUDIES: dict[str, Study] = {
     "mla_two_speed": Study(mla.mla_two_speed, 10),
     "missing": Study(missing.missing, 5),
     "missing_one": Study(missing.missing_one, 5),
+    "gap_methods": Study(gap.gap_methods, 10, ("gap_", "spread_", "val_accuracy")),
+    "gap_pinned": Study(gap.gap_pinned, 10, ("gap_", "spread_", "val_accuracy")),
+    "standardised": Study(gap.standardised, 10),
     "real_voices": Study(
         real_voices.real_voices, real_voices.SEEDS, ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "weight_")
     ),
@@ -92,6 +95,7 @@ __all__ = [
     "blending_two",
     "blending_two_speed",
     "digits_base",
+    "gap",
     "laziness_map",
     "many",
     "map_cell",
