@@ -1,6 +1,6 @@
 """The experiments of the book, each defined once: chapters run them, or read them from `book/results`."""
 
-from mmlib.studies import gap, missing, mla, real_voices
+from mmlib.studies import gap, missing, mla, real_standardised, real_voices
 from mmlib.studies.base import DIGITS, DIGITS_MANY, TWO_SPEED, Study, alone
 from mmlib.studies.blending import (
     APART,
@@ -63,6 +63,7 @@ STUDIES: dict[str, Study] = {
     "gap_methods": Study(gap.gap_methods, 10, ("gap_", "spread_", "val_accuracy")),
     "gap_pinned": Study(gap.gap_pinned, 10, ("gap_", "spread_", "val_accuracy")),
     "standardised": Study(gap.standardised, 10),
+    "real_standardised": Study(real_standardised.real_standardised, real_voices.SEEDS),
     "real_voices": Study(
         real_voices.real_voices, real_voices.SEEDS, ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "weight_")
     ),
@@ -107,6 +108,7 @@ __all__ = [
     "ogm_digits_sgd",
     "ogm_two_speed",
     "optimizers",
+    "real_standardised",
     "real_voices",
     "remedies",
     "speed_alphas",
