@@ -48,9 +48,12 @@ def incomplete(
 
     Args:
         rate: share of the samples that lose each modality (`lose`); with ``modality``, that lose this one (`drop`).
-        splits: who loses anything.
+        splits: who loses anything, of train, val and test; any other name is ignored.
         fill: nobody is told what is missing: zeros stand in its place, and count as an input like any other.
         knobs: of the data set.
+
+    Raises:
+        ValueError: an unknown data set or modality, a rate outside 0 to 1, a knob out of range.
     """
     made = load(name, seed=seed, **knobs)
     if modality is not None:
