@@ -138,11 +138,23 @@ def problems(page: str, allow_cdn: bool = False) -> list[str]:
     return found
 
 
+def doorway(first: str, title: str, icon: str) -> str:
+    """The page at the address of the site itself: it leads on to the first page. With an icon, as a browser would ask for one."""
+    first, title = html.escape(first), html.escape(title)
+    link = f'<link rel="icon" href="{html.escape(icon)}">' if icon else ""
+    onward = f'<meta http-equiv="refresh" content="0; url={first}">'
+    head = f'<head><meta charset="utf-8"><title>{title}</title>{link}{onward}</head>'
+    return f'<!doctype html>\n<html lang="en">{head}<body><a href="{first}">{title}</a></body></html>\n'
+
+
 def finish(app: Sphinx, exception: Exception | None) -> None:
-    """Repair and check all pages once they are written."""
+    """Write the page at the door, then repair and check all pages."""
     if exception is not None or app.builder.format != "html":
         return
     out = Path(app.outdir)
+    icon = Path(app.config.html_favicon or "").name
+    entry = doorway(f"{app.config.master_doc}.html", app.config.html_title or app.config.project, icon and f"_static/{icon}")
+    (out / "index.html").write_text(entry, "utf8")
     for path in sorted(out.rglob("*.html")):
         page = path.read_text("utf8")
         better = repair(page)

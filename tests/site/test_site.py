@@ -36,10 +36,20 @@ def chapter(request: pytest.FixtureRequest, site: Path) -> tuple[str, Page]:
 def test_the_book_has_its_parts(site: Path) -> None:
     names = documents()
     assert names[0] == "book/intro"
-    assert {"notebooks/01_data", "notebooks/02_naive_fusion"} <= set(chapters())
+    assert {"notebooks/01_data", "notebooks/02_naive_fusion", "notebooks/05_mla", "notebooks/10_real_voices"} <= set(chapters())
     assert {"book/data_card", "book/architecture", "book/api", "book/bibliography"} <= set(names)
     for file in ("index.html", "search.html", "searchindex.js"):
         assert (site / file).stat().st_size > 0
+
+
+def test_the_door_leads_to_the_first_page_and_has_an_icon(site: Path) -> None:
+    """Without one a browser asks for /favicon.ico, in vain."""
+    door = (site / "index.html").read_text("utf8")
+    onward, icon = re.search(r'url=([^"]+)', door), re.search(r'rel="icon" href="([^"]+)"', door)
+    assert onward is not None
+    assert onward[1] == "book/intro.html"
+    assert icon is not None
+    assert (site / icon[1]).is_file()
 
 
 def test_page_says_what_it_is(page: Page) -> None:
