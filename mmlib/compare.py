@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import time
 import warnings
@@ -20,6 +21,7 @@ from mmlib import fingerprint
 from mmlib.data.catalogue import DATASETS, load
 from mmlib.data.core import Splits
 from mmlib.fusion import FUSIONS, Fusion
+from mmlib.history import NonFiniteLossError
 from mmlib.methods import METHODS, Method
 from mmlib.metrics.intervals import Interval, mean_interval
 from mmlib.metrics.probes import linear_probe
@@ -103,11 +105,15 @@ def _no_json(value: Any) -> Any:
 
 
 def run(setting: Setting, seed: int) -> dict[str, Any]:
-    """Train once and read the test data once.
+    """Train once and read the test data once. A run that diverges is a result, too.
 
     Returns:
         ``test_accuracy``, ``test_loss``, the same with ``_{modality}``, ``val_accuracy``, ``best_epoch``, ``seconds``
-        (of training alone), ``probe_{modality}`` where asked for, and ``history``, the rows of `mmlib.history.History`.
+        (of training alone), ``probe_{modality}`` where asked for, ``diverged``, and ``history``, the rows of
+        `mmlib.history.History`.
+
+        Where the loss became NaN or infinite, ``diverged`` is true and ``diverged_epoch`` says when. The network is of no
+        use then, and who has it can only guess: every accuracy is 1 / C, every loss ln C, ``best_epoch`` is -1.
     """
     torch.set_num_threads(1)  # two runs on two cores beat one run on both, by far, on networks this small
     if isinstance(setting.data, Splits):
@@ -117,18 +123,29 @@ def run(setting: Setting, seed: int) -> dict[str, Any]:
     else:
         splits = load(setting.data, seed=seed, **setting.data_options)
     model = build(splits, setting.fusion, seed=seed, **setting.model_options)
-    options = {"progress": False, **setting.fit_options}
-    began = time.perf_counter()
-    if setting.pretrain_epochs:
-        alone = {k: v for k, v in options.items() if k in ("batch_size", "lr", "weight_decay", "optimizer", "device", "progress")}
-        fit(model, splits, METHODS["late_fusion"](), epochs=setting.pretrain_epochs, seed=seed, **alone)
     make = METHODS[setting.method] if isinstance(setting.method, str) else setting.method
     method = make(**setting.method_options)
-    history = fit(model, splits, method, seed=seed, **options)
+    options = {"progress": False, **setting.fit_options}
+    began = time.perf_counter()
+    try:
+        if setting.pretrain_epochs:
+            alone = {k: v for k, v in options.items() if k in ("batch_size", "lr", "weight_decay", "optimizer", "device", "progress")}
+            fit(model, splits, METHODS["late_fusion"](), epochs=setting.pretrain_epochs, seed=seed, **alone)
+        history = fit(model, splits, method, seed=seed, **options)
+    except NonFiniteLossError as error:
+        guess = {f"{kind}{m}": 0.0 for kind in ("accuracy", "loss") for m in ("", *(f"_{m}" for m in splits.modalities))}
+        if error.rows:  # the columns that this method has
+            guess = {k.removeprefix("val_"): 0.0 for k in error.rows[-1] if k.startswith("val_")}
+        chance = {"accuracy": 1 / splits.num_classes, "loss": math.log(splits.num_classes)}
+        row = {f"test_{k}": chance[k.partition("_")[0]] for k in guess} | {"val_accuracy": chance["accuracy"], "best_epoch": -1}
+        row |= {"seconds": time.perf_counter() - began, "diverged": True, "diverged_epoch": error.epoch}
+        if setting.probe:
+            row |= {f"probe_{m}": chance["accuracy"] for m in splits.modalities}
+        return {**row, "history": error.rows}
     seconds = time.perf_counter() - began
-    row: dict[str, Any] = {f"test_{k}": v for k, v in evaluate(model, splits.test, method).items()}
+    row = {f"test_{k}": v for k, v in evaluate(model, splits.test, method).items()}
     best = history.rows[history.best_epoch]
-    row |= {"val_accuracy": best["val_accuracy"], "best_epoch": history.best_epoch, "seconds": seconds}
+    row |= {"val_accuracy": best["val_accuracy"], "best_epoch": history.best_epoch, "seconds": seconds, "diverged": False}
     if setting.probe:
         row |= {f"probe_{m}": a for m, a in linear_probe(model, splits.train, splits.test).items()}
     return {**row, "history": history.rows}

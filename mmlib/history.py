@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,18 @@ class History:
 
 
 class NonFiniteLossError(ArithmeticError):
-    """The loss became NaN or infinite; the message names epoch, step and modality."""
+    """The loss became NaN or infinite: the run diverged. The message names epoch, step and modality.
+
+    Attributes:
+        epoch: in which it happened, counted from 0. rows: of the history, one for each epoch before it.
+    """
+
+    def __init__(self, message: str, epoch: int = 0, rows: Sequence[Row] = ()) -> None:
+        super().__init__(message, epoch, rows)  # all of them, or they are lost on the way from another process
+        self.epoch, self.rows = epoch, list(rows)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class Meter:
@@ -118,8 +130,8 @@ class Meter:
             row[f"{prefix}accuracy{head}"] = hit / count if count else float("nan")
         return row
 
-    def check_finite(self, epoch: int) -> None:
-        """Raise `NonFiniteLossError` for the first step whose loss is not finite."""
+    def check_finite(self, epoch: int, rows: Sequence[Row] = ()) -> None:
+        """Raise `NonFiniteLossError` for the first step whose loss is not finite; ``rows`` are those of the epochs before."""
         self._reduce()
         bad = {head: (~torch.isfinite(torch.cat(parts, dim=1)[0])).cpu() for head, parts in self.reduced.items()}
         everywhere = torch.stack(list(bad.values())).any(0)
@@ -133,5 +145,7 @@ class Meter:
         who = f"modality {', '.join(guilty)}" if guilty else "the fused logits (every modality's own are finite)"
         raise NonFiniteLossError(
             f"loss: NaN or infinite in epoch {epoch}, step {step}, from {who}; "
-            "try a smaller learning rate, or look for extreme values in the inputs"
+            "try a smaller learning rate, or look for extreme values in the inputs",
+            epoch,
+            rows,
         )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mmlib.data.core import Batch, MultimodalData
+from mmlib.history import NonFiniteLossError
 from mmlib.methods.base import Method, unimodal_heads
 from mmlib.methods.blending_estimate import JOINT, blended, free_heads, head_losses, split_holdout, train_aside
 from mmlib.model import MultimodalClassifier, Output
@@ -242,10 +243,11 @@ class GradientBlending(Method):
         """Losses [K, 2] (training, validation) at two checkpoints -> new weights."""
         train, val = torch.stack([earlier, later], dim=2).unbind(1)  # [K, 2] each: earlier, later
         if not bool(torch.isfinite(later).all()):
-            raise ArithmeticError(
+            raise NonFiniteLossError(
                 f"estimate: a loss became NaN or infinite on the side in epoch {epoch}, of "
                 f"{', '.join(h for h, row in zip(self.names, later, strict=True) if not bool(torch.isfinite(row).all()))}; "
-                "try a smaller learning rate"
+                "try a smaller learning rate",
+                epoch,
             )
         growth, gain = growth_and_gain(train, val)
         if bool((gain > 0).any()):  # where no head generalised, there is no reason to change anything

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmlib.data.core import Batch, MultimodalData
 from mmlib.methods.base import Method
-from mmlib.methods.ogm_noise import covariance_noise, gradient_noise
+from mmlib.methods.ogm_noise import covariance_noise, gradient_noises
 from mmlib.model import MultimodalClassifier, Output
 from mmlib.randomness import derive
 
@@ -268,7 +268,7 @@ class OGMGE(Method):
             gradients = [g for g, _ in pairs]
             added = [h for _, h in pairs if h is not None]
             if self.noise == "released":
-                added = [gradient_noise(g, self.generator) for g in gradients]  # before the gradient is scaled
+                added = gradient_noises(gradients, self.generator) if gradients else []  # before the gradient is scaled
             if gradients:  # none where a modality was not passed at all
                 torch._foreach_mul_(gradients, k_m)
             if added:

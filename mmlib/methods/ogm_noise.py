@@ -30,9 +30,15 @@ def gradient_noise(gradient: Tensor, generator: torch.Generator | None = None) -
     >>> gradient_noise(torch.tensor([3.0, 3.0, 3.0])).abs()
     tensor([0., 0., 0.])
     """
-    if gradient.numel() < 2:
-        return torch.zeros_like(gradient)
-    return torch.empty_like(gradient).normal_(generator=generator).mul_(gradient.std())
+    return gradient_noises([gradient], generator)[0]
+
+
+def gradient_noises(gradients: Sequence[Tensor], generator: torch.Generator | None = None) -> list[Tensor]:
+    """`gradient_noise` of several tensors, each with a standard deviation of its own, drawn in one go."""
+    sizes = [g.numel() for g in gradients]
+    drawn = gradients[0].new_empty(sum(sizes)).normal_(generator=generator).split(sizes)
+    spread = [g.std() if n > 1 else g.new_zeros(()) for g, n in zip(gradients, sizes, strict=True)]
+    return [(h * s).view(g.shape) for h, s, g in zip(drawn, spread, gradients, strict=True)]
 
 
 def covariance_noise(

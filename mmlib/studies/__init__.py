@@ -38,7 +38,6 @@ from mmlib.studies.ogm import (
     ogm_digits,
     ogm_digits_sgd,
     ogm_two_speed,
-    speed_alphas,
     watched,
 )
 
@@ -111,7 +110,6 @@ __all__ = [
     "real_standardised",
     "real_voices",
     "remedies",
-    "speed_alphas",
     "two_speed",
     "watched",
 ]
