@@ -4,226 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from mmlib import fingerprint
-from mmlib.data.catalogue import DATASETS, load
-from mmlib.data.core import Splits
-from mmlib.fusion import FUSIONS, Fusion
-from mmlib.history import NonFiniteLossError
-from mmlib.methods import METHODS, Method
-from mmlib.metrics.intervals import Interval, mean_interval
-from mmlib.metrics.probes import linear_probe
-from mmlib.model import build
+from mmlib.comparison import Comparison
 from mmlib.progress import bar as progress_bar
 from mmlib.randomness import seeds as default_seeds
-from mmlib.train import evaluate, fit
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One row of a comparison: everything but the seed.
-
-    Args:
-        label: the row's name in the table.
-        data: a data set's name, your own `Splits`, or a callable ``data(seed=..., **data_options)`` that returns them.
-        method: a method's name, or a `Method` class. fusion: a fusion's name, or a `Fusion` class.
-        data_options, method_options, model_options, fit_options: keyword arguments of ``load``, of the method's class,
-            of `mmlib.model.build` and of `mmlib.train.fit`.
-        pretrain_epochs: train the encoders apart (late fusion) for so many epochs before the method starts.
-        probe: also fit a linear probe on every frozen encoder (columns ``probe_{modality}``).
-    """
-
-    label: str
-    data: str | Splits | Callable[..., Splits] = "digits"
-    method: str | type[Method] = "joint"
-    fusion: str | type[Fusion] = "concat"
-    data_options: dict[str, Any] = field(default_factory=dict)
-    method_options: dict[str, Any] = field(default_factory=dict)
-    model_options: dict[str, Any] = field(default_factory=dict)
-    fit_options: dict[str, Any] = field(default_factory=dict)
-    pretrain_epochs: int = 0
-    probe: bool = False
-
-    def __post_init__(self) -> None:
-        known_names: dict[str, Mapping[str, Any]] = {"data": DATASETS, "method": METHODS, "fusion": FUSIONS}
-        for what, known in known_names.items():
-            value = getattr(self, what)
-            if isinstance(value, str) and value not in known:
-                raise ValueError(f"{what}: unknown {value!r}; known: {', '.join(known)}")
-
-    def with_(self, label: str, **changes: Any) -> Setting:
-        """A copy under another label; options are merged into those there are."""
-        merged: dict[str, Any] = {k: {**getattr(self, k), **v} if k.endswith("_options") else v for k, v in changes.items()}
-        return replace(self, label=label, **merged)
-
-    def describe(self) -> dict[str, Any]:
-        """The setting as JSON can hold it, without the label."""
-        plain = {k: v for k, v in self.__dict__.items() if k != "label"}
-        for what in ("data", "method", "fusion"):
-            if isinstance(plain[what], Splits):
-                plain[what] = f"splits {fingerprint.splits_hash(plain[what])}"
-            elif not isinstance(plain[what], str):
-                plain[what] = f"{plain[what].__module__}.{plain[what].__qualname__} {fingerprint.source_hash(plain[what]) or '?'}"
-        return dict(json.loads(json.dumps(plain, default=_no_json)))
-
-    def code(self) -> dict[str, str]:
-        """The files of the library, and the shipped data, that decide this setting's numbers, each with its hash."""
-        modules = ["mmlib.train", "mmlib.model", "mmlib.fusion", *(["mmlib.metrics.probes"] if self.probe else [])]
-        method = METHODS[self.method] if isinstance(self.method, str) else self.method
-        modules += [method.__module__] + (["mmlib.methods.late_fusion"] if self.pretrain_epochs else [])
-        assets: list[Path] = []
-        if isinstance(self.data, str):
-            modules.append(DATASETS[self.data].make.__module__)
-            assets = list(DATASETS[self.data].assets)
-        elif callable(self.data) and self.data.__module__.startswith("mmlib."):  # one of ours may load any of ours
-            modules.append(self.data.__module__)
-            assets = [asset for known in DATASETS.values() for asset in known.assets]
-        root = fingerprint.PACKAGE.parent
-        own = {"mmlib/compare.py: run": fingerprint.source_hash(run) or "?"}
-        return own | fingerprint.code_files(modules) | {a.relative_to(root).as_posix(): fingerprint.file_hash(a) for a in assets}
-
-
-def _no_json(value: Any) -> Any:
-    if callable(value):
-        return f"{value.__module__}.{value.__qualname__} {fingerprint.source_hash(value) or '?'}"
-    raise TypeError(f"setting: expected numbers, texts and lists in the options, found {type(value).__name__} {value!r}")
-
-
-def run(setting: Setting, seed: int) -> dict[str, Any]:
-    """Train once and read the test data once. A run that diverges is a result, too.
-
-    Returns:
-        ``test_accuracy``, ``test_loss``, the same with ``_{modality}``, ``val_accuracy``, ``best_epoch``, ``seconds``
-        (of training alone), ``probe_{modality}`` where asked for, ``diverged``, and ``history``, the rows of
-        `mmlib.history.History`.
-
-        Where the loss became NaN or infinite, ``diverged`` is true and ``diverged_epoch`` says when. The network is of no
-        use then, and who has it can only guess: every accuracy is 1 / C, every loss ln C, ``best_epoch`` is -1.
-    """
-    torch.set_num_threads(1)  # two runs on two cores beat one run on both, by far, on networks this small
-    if isinstance(setting.data, Splits):
-        splits = setting.data
-    elif callable(setting.data):
-        splits = setting.data(seed=seed, **setting.data_options)
-    else:
-        splits = load(setting.data, seed=seed, **setting.data_options)
-    model = build(splits, setting.fusion, seed=seed, **setting.model_options)
-    make = METHODS[setting.method] if isinstance(setting.method, str) else setting.method
-    method = make(**setting.method_options)
-    options = {"progress": False, **setting.fit_options}
-    began = time.perf_counter()
-    try:
-        if setting.pretrain_epochs:
-            alone = {k: v for k, v in options.items() if k in ("batch_size", "lr", "weight_decay", "optimizer", "device", "progress")}
-            fit(model, splits, METHODS["late_fusion"](), epochs=setting.pretrain_epochs, seed=seed, **alone)
-        history = fit(model, splits, method, seed=seed, **options)
-    except NonFiniteLossError as error:
-        guess = {f"{kind}{m}": 0.0 for kind in ("accuracy", "loss") for m in ("", *(f"_{m}" for m in splits.modalities))}
-        if error.rows:  # the columns that this method has
-            guess = {k.removeprefix("val_"): 0.0 for k in error.rows[-1] if k.startswith("val_")}
-        chance = {"accuracy": 1 / splits.num_classes, "loss": math.log(splits.num_classes)}
-        row = {f"test_{k}": chance[k.partition("_")[0]] for k in guess} | {"val_accuracy": chance["accuracy"], "best_epoch": -1}
-        row |= {"seconds": time.perf_counter() - began, "diverged": True, "diverged_epoch": error.epoch}
-        if setting.probe:
-            row |= {f"probe_{m}": chance["accuracy"] for m in splits.modalities}
-        return {**row, "history": error.rows}
-    seconds = time.perf_counter() - began
-    row = {f"test_{k}": v for k, v in evaluate(model, splits.test, method).items()}
-    best = history.rows[history.best_epoch]
-    row |= {"val_accuracy": best["val_accuracy"], "best_epoch": history.best_epoch, "seconds": seconds, "diverged": False}
-    if setting.probe:
-        row |= {f"probe_{m}": a for m, a in linear_probe(model, splits.train, splits.test).items()}
-    return {**row, "history": history.rows}
-
-
-@dataclass
-class Comparison:
-    """The outcome of `compare`: ``runs``, one dict per setting and seed in the order asked for."""
-
-    settings: list[Setting]
-    seeds: list[int]
-    runs: list[dict[str, Any]]
-    seconds: float = 0.0  #: wall clock of the call; cached runs cost nothing
-
-    @property
-    def frame(self) -> pd.DataFrame:
-        """One row per setting and seed."""
-        import pandas as pd
-
-        return pd.DataFrame([{k: v for k, v in r.items() if k != "history"} for r in self.runs])
-
-    @property
-    def history(self) -> pd.DataFrame:
-        """One row per setting, seed and epoch: the columns of `mmlib.history.History` after ``label`` and ``seed``."""
-        import pandas as pd
-
-        return pd.DataFrame([{"label": r["label"], "seed": r["seed"], **row} for r in self.runs for row in r["history"]])
-
-    def values(self, label: str, column: str = "test_accuracy") -> list[float]:
-        """One number per seed, in the order of the seeds.
-
-        Raises:
-            KeyError: an unknown label or column; the message lists the known ones.
-        """
-        rows = [r for r in self.runs if r["label"] == label]
-        if not rows:
-            raise KeyError(f"label: unknown {label!r}; known: {', '.join(s.label for s in self.settings)}")
-        if column not in rows[0]:
-            raise KeyError(f"column: unknown {column!r}; known: {', '.join(k for k in rows[0] if k != 'history')}")
-        return [float(r[column]) for r in rows]
-
-    def interval(self, label: str, column: str = "test_accuracy") -> Interval:
-        """Mean over seeds with its 95 % interval."""
-        return mean_interval(self.values(label, column))
-
-    def difference(self, label: str, other: str, column: str = "test_accuracy") -> Interval:
-        """Mean of ``label`` minus ``other`` with its 95 % interval, paired by seed (same data, same start)."""
-        pairs = zip(self.values(label, column), self.values(other, column), strict=True)
-        return mean_interval([a - b for a, b in pairs])
-
-    def best(self, labels: Sequence[str]) -> str:
-        """The setting with the highest mean accuracy on validation data: how to choose without looking at the test."""
-        return max(labels, key=lambda label: self.interval(label, "val_accuracy").mean)
-
-    def curve(self, label: str, column: str) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
-        """Epochs, and the mean over seeds of a column of the history with the ends of its 95 % interval; [E] each."""
-        runs = np.array([[row[column] for row in r["history"]] for r in self.runs if r["label"] == label])
-        mean, low, high = np.array([mean_interval(values) for values in runs.T]).T
-        return np.arange(len(mean)), mean, low, high
-
-    def table(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """One row per setting: the mean over seeds of every column, and ``low`` and ``high``, the ends of the 95 %
-        interval of ``test_accuracy``."""
-        import pandas as pd
-
-        rows = []
-        for setting in self.settings:
-            frame = pd.DataFrame([r for r in self.runs if r["label"] == setting.label]).drop(columns=["label", "seed", "history"])
-            mean = mean_interval(frame["test_accuracy"].tolist())
-            means = frame.mean().to_dict()
-            first = {"setting": setting.label, "accuracy": mean.mean, "low": mean.low, "high": mean.high, "seeds": len(frame)}
-            rest = columns if columns is not None else [c for c in means if c != "test_accuracy" and "loss" not in c]
-            rows.append({**first, **{c: means.get(c, float("nan")) for c in rest}})
-        return pd.DataFrame(rows).set_index("setting")
-
-    def __str__(self) -> str:
-        table = self.table().rename(columns=lambda c: c.removeprefix("test_"))
-        return str(table.to_string(float_format=lambda x: f"{x:.3f}", na_rep="-"))
+from mmlib.setting import Setting, run
 
 
 def cache_folder() -> Path:
@@ -262,6 +56,26 @@ def write_json(path: Path, content: Any) -> None:
         raise
 
 
+class RunsFailedError(RuntimeError):
+    """Some runs of a comparison failed; the message says which and why.
+
+    Attributes:
+        failed: setting, seed and message of each. finished: the rows of the others.
+    """
+
+    def __init__(self, failed: list[tuple[str, int, str]], finished: list[dict[str, Any]]) -> None:
+        self.failed, self.finished = sorted(failed), finished
+        why: dict[tuple[str, str], list[int]] = {}
+        for label, seed, message in self.failed:
+            why.setdefault((label, message), []).append(seed)
+        lines = [
+            f"  setting {label!r}, seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}: {message}"
+            for (label, message), seeds in why.items()
+        ]
+        total = len(failed) + len(finished)
+        super().__init__("\n".join([f"{len(failed)} of {total} runs failed, the others are kept:", *lines]))
+
+
 def compare(
     settings: Sequence[Setting],
     seeds: int | Sequence[int] = 5,
@@ -279,9 +93,11 @@ def compare(
     Args:
         seeds: how many (from MMLIB_SEED_OFFSET on), or which.
 
+    A run that diverges is a row like any other (`mmlib.setting.run`). One that fails in another way does not stop the rest.
+
     Raises:
         ValueError: no setting, two settings with one label, or workers below 1.
-        RuntimeError: a run failed; the message names setting and seed, and the runs that finished are kept.
+        RunsFailedError: at the end, when some runs failed: which, and why. Those that finished are kept.
     """
     which = default_seeds(seeds) if isinstance(seeds, int) else list(seeds)
     labels = [s.label for s in settings]
@@ -298,10 +114,14 @@ def compare(
     missing = [i for i in range(len(jobs)) if i not in done]
     bar = progress_bar(len(jobs), len(done), "runs", "run", progress)
     unwritable = False
+    failed: list[tuple[str, int, str]] = []
     try:
         for i, row in _run_all([(i, *jobs[i]) for i in missing], workers):
-            done[i] = row
             bar.update()
+            if isinstance(row, str):
+                failed.append((jobs[i][0].label, jobs[i][1], row))
+                continue
+            done[i] = row
             file = files[i]
             if file is not None and not unwritable:
                 try:
@@ -311,19 +131,22 @@ def compare(
                     warnings.warn(f"cache: cannot write to {file.parent} ({error.strerror}); runs are not kept", stacklevel=2)
     finally:
         bar.close()
-    runs = [{"label": s.label, "seed": seed, **done[i]} for i, (s, seed) in enumerate(jobs)]
+    runs = [{"label": s.label, "seed": seed, **done[i]} for i, (s, seed) in enumerate(jobs) if i in done]
+    if failed:
+        raise RunsFailedError(failed, runs)
     return Comparison(list(settings), which, runs, time.perf_counter() - began)
 
 
-def _guarded(i: int, setting: Setting, seed: int) -> tuple[int, dict[str, Any]]:
+def _guarded(i: int, setting: Setting, seed: int) -> tuple[int, dict[str, Any] | str]:
+    """The number of the job, and its row or what went wrong."""
     try:
         return i, run(setting, seed)
     except Exception as error:
-        raise RuntimeError(f"setting {setting.label!r}, seed {seed}: {type(error).__name__}: {error}") from error
+        return i, f"{type(error).__name__}: {error}"
 
 
 def _run_all(jobs: list[tuple[int, Setting, int]], workers: int | None) -> Any:
-    """Yield (number, row) as runs finish."""
+    """Yield (number, row or what went wrong) as runs finish."""
     workers = min(workers or os.cpu_count() or 1, len(jobs))
     if workers <= 1:
         threads = torch.get_num_threads()

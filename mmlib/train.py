@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -137,10 +138,11 @@ def fit(
             for batch in here.batches(batch_size, order):
                 _, output = method.step(model, batch, opt)
                 meter.add(output, batch)
-        meter.check_finite(epoch, history.rows)
+        seen = meter.result("train_")
+        if not all(math.isfinite(v) for v in seen.values()):
+            meter.check_finite(epoch, history.rows)
         if schedule:
             schedule.step()
-        seen = meter.result("train_")
         if train_metrics == "evaluated":
             seen = {f"train_{k}": v for k, v in evaluate(model, here, method).items()}
         judged = {f"val_{k}": v for k, v in evaluate(model, val, method).items()}
@@ -148,7 +150,7 @@ def fit(
         history.rows.append({"epoch": epoch, "seconds": time.perf_counter() - began, "lr": lr_now, **seen, **judged, **told})
         if keep == "last" or _is_best(history, monitor):
             history.best_epoch = epoch
-            best = copy.deepcopy({"model": model.state_dict(), "method": method.state_dict()})
+            best = {"model": _copied(model.state_dict()), "method": _copied(method.state_dict())}
         if path is not None:
             _save_or_warn(path, _state(parts, config, history, best))
         bar.update()
@@ -173,7 +175,10 @@ def make_optimizer(optimizer: Optimizer, parameters: list[Tensor], lr: float, we
     if optimizer == "adagrad":
         return torch.optim.Adagrad(parameters, lr=lr, weight_decay=weight_decay, fused=parameters[0].is_cpu or None)
     if optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=lr, momentum=0.9, weight_decay=weight_decay, fused=fused)
+        sgd = torch.optim.SGD(parameters, lr=lr, momentum=0.9, weight_decay=weight_decay, fused=fused)
+        for p in parameters:  # zeros change nothing, but the fused kernel fails where some have a momentum and others none yet
+            sgd.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        return sgd
     raise ValueError(
         f"optimizer: unknown {optimizer!r}; known: adam, adamw, adagrad, sgd, or a callable that takes the parameters"
     )
@@ -241,6 +246,11 @@ def _config(
         "keep": keep,
         "epochs": epochs,  # only where the learning rate depends on it; otherwise a run may be prolonged
     }
+
+
+def _copied(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A state that training on does not change; for tensors alone far quicker than `copy.deepcopy`."""
+    return {k: v.clone() if isinstance(v, Tensor) else copy.deepcopy(v) for k, v in state.items()}
 
 
 def _state(parts: dict[str, Any], config: dict[str, Any], history: History, best: dict[str, Any]) -> dict[str, Any]:

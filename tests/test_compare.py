@@ -12,11 +12,13 @@ import torch
 
 import mmlib.compare as module
 from mmlib import fingerprint
-from mmlib.compare import Comparison, Setting, cache_folder, compare, methods_table, run
+from mmlib.compare import RunsFailedError, cache_folder, compare, methods_table
+from mmlib.comparison import Comparison
 from mmlib.data.core import Splits
 from mmlib.methods import Joint
 from mmlib.metrics import mean_interval
 from mmlib.randomness import derive, seeds
+from mmlib.setting import Setting, run
 from tests.conftest import make_tiny
 
 FIT = {"epochs": 2, "batch_size": 16, "device": "cpu"}
@@ -238,10 +240,81 @@ def test_errors() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_failing_run_names_itself_and_loses_nothing(workers: int) -> None:
+def test_failing_runs_name_themselves_and_stop_nobody(workers: int) -> None:
     broken = BASE.with_("broken", fit_options={"lr": -1.0})
-    with pytest.raises(RuntimeError, match="setting 'broken', seed 0: ValueError: lr: expected a positive"):
-        compare([BASE, broken], seeds=1, workers=workers, progress=False)
+    odd = BASE.with_("odd", model_options={"nonsense": 1})
+    with pytest.raises(RunsFailedError) as caught:
+        compare([broken, odd, BASE], seeds=2, workers=workers, progress=False)
+    first, *lines = str(caught.value).splitlines()
+    assert first == "4 of 6 runs failed, the others are kept:"
+    assert lines[0].startswith("  setting 'broken', seeds 0, 1: ValueError: lr: expected a positive")
+    assert lines[1].startswith("  setting 'odd', seeds 0, 1: TypeError: build() got an unexpected keyword argument")
+    assert [(r["label"], r["seed"]) for r in caught.value.finished] == [("joint", 0), ("joint", 1)]
+    assert len(list(cache_folder().glob("*.json"))) == 2
+
+
+#: every weight overflows in the second step
+WILD = BASE.with_("wild", fit_options={"optimizer": "sgd", "lr": 1e30})
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_diverged_run_is_a_row_like_any_other(workers: int) -> None:
+    outcome = compare([BASE, WILD], seeds=2, workers=workers, progress=False)
+    assert outcome.diverged("joint") == 0
+    assert outcome.diverged("wild") == 2
+    for row in outcome.runs[2:]:
+        assert row["diverged"] is True
+        assert row["diverged_epoch"] == 0
+        assert row["best_epoch"] == -1
+        assert all(v == pytest.approx(1 / 3) for k, v in row.items() if "accuracy" in k)
+        assert all(v == pytest.approx(1.0986, abs=1e-4) for k, v in row.items() if "loss" in k)
+    assert set(outcome.runs[2]) == {*outcome.runs[0], "diverged_epoch"}
+    table = outcome.table()
+    assert list(table["diverged"]) == [0, 2]
+    assert table.loc["wild", "accuracy"] == pytest.approx(1 / 3)
+    assert "diverged" not in compare([BASE], seeds=2, workers=1, progress=False).table()
+    assert outcome.marked("wild") == "wild (2 of 2 diverged)"
+    assert outcome.marked("wild", "SGD") == "SGD (2 of 2 diverged)"
+    assert outcome.marked("joint") == "joint"
+    assert outcome.difference("joint", "wild").mean == pytest.approx(outcome.interval("joint").mean - 1 / 3)
+    assert outcome.best(["wild", "joint"]) == "joint"
+    with pytest.raises(ValueError, match="'wild' has no curve, as 2 of 2 runs diverged"):
+        outcome.curve("wild", "val_loss")
+
+
+def test_a_run_that_diverges_late_keeps_the_epochs_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Late(Joint):
+        """Goes wrong in its third epoch."""
+
+        def start_epoch(self, epoch: int, model: Any, data: Any) -> None:
+            if epoch == 2:
+                with torch.no_grad():
+                    next(model.parameters()).fill_(float("inf"))
+
+    late = BASE.with_("late", method=Late, fit_options={"epochs": 5})
+    outcome = compare([late], seeds=1, workers=1, cache=False, progress=False)
+    [row] = outcome.runs
+    assert row["diverged_epoch"] == 2
+    assert [r["epoch"] for r in row["history"]] == [0, 1]
+    # one that survives beside it: the curve is that of the survivor alone
+    other = {**row, "seed": 1, "diverged": False, "history": [{"val_loss": 1.0}, {"val_loss": 2.0}]}
+    both = Comparison([late], [0, 1], [row, other])
+    assert both.curve("late", "val_loss")[1].tolist() == [1.0, 2.0]
+    assert both.marked("late") == "late (1 of 2 diverged)"
+
+
+def test_diverged_pretraining_and_probes_are_rows_too() -> None:
+    row = run(WILD.with_("x", pretrain_epochs=2, probe=True), 0)
+    assert row["diverged"] is True
+    assert row["probe_a"] == row["test_accuracy_b"] == row["val_accuracy"] == pytest.approx(1 / 3)
+
+
+def test_a_method_without_a_column_has_none_when_it_diverges() -> None:
+    alone = BASE.with_("a", method="unimodal", method_options={"modality": "a"})
+    whole = run(alone, 0)
+    wild = run(alone.with_("b", fit_options={"optimizer": "sgd", "lr": 1e30}), 0)
+    assert "test_accuracy_b" not in whole
+    assert {k for k in wild if k.startswith("test_")} == {k for k in whole if k.startswith("test_")}
 
 
 def test_methods_table() -> None:

@@ -23,7 +23,7 @@ from mmlib.methods.mla_fusion import fixed_weights, log_mixture, uncertainty_wei
 from mmlib.methods.mla_projection import mean_feature, project_gradient, ridge_at
 from mmlib.model import MultimodalClassifier, build
 from mmlib.randomness import derive
-from mmlib.train import evaluate, fit
+from mmlib.train import evaluate, fit, make_optimizer
 from tests.conftest import make_tiny
 
 OPTIONS: dict[str, Any] = {"epochs": 3, "batch_size": 16, "lr": 1e-2, "device": "cpu", "progress": False}
@@ -255,11 +255,7 @@ def test_without_projection_it_is_alternating_training_by_hand(optimizer: str) -
     again.setup(model, splits.train, 0)  # only for the start of the head
     head, x, y = again.head, splits.train.inputs, splits.train.labels
     everything = [*model.parameters(), *head.parameters()]
-    opt: torch.optim.Optimizer
-    if optimizer == "sgd":
-        opt = torch.optim.SGD(everything, lr=1e-2, momentum=0.9, weight_decay=0.01)
-    else:
-        opt = (torch.optim.Adam if optimizer == "adam" else torch.optim.AdamW)(everything, lr=1e-2, weight_decay=0.01)
+    opt = make_optimizer(optimizer, everything, lr=1e-2, weight_decay=0.01)
     for epoch in range(3):
         for at in torch.randperm(len(y), generator=torch.Generator().manual_seed(derive(0, "batches", epoch))).split(16):
             for m in ("a", "b", "c"):

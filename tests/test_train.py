@@ -33,7 +33,7 @@ def test_joint_is_the_bare_loop_bit_for_bit() -> None:
     ours, bare = build(splits, seed=5), build(splits, seed=5)
     fit(ours, splits, Joint(), keep="last", seed=5, **OPTIONS)
 
-    optimizer = torch.optim.Adam(bare.parameters(), lr=1e-2)
+    optimizer = torch.optim.Adam(bare.parameters(), lr=1e-2, fused=True)
     x, y = splits.train.inputs, splits.train.labels
     for epoch in range(3):
         order = torch.randperm(len(y), generator=torch.Generator().manual_seed(derive(5, "batches", epoch)))
@@ -361,3 +361,16 @@ def test_data_is_not_changed_by_training() -> None:
     fit(build(splits), splits, **OPTIONS)
     assert torch.equal(splits.train.inputs["a"], before)
     assert isinstance(splits.train, MultimodalData)
+
+
+def test_sgd_takes_parameters_that_have_no_gradient_at_first() -> None:
+    """A head without weight gets its first gradient late; the fused kernel of torch 2.13 fails on such a mixture."""
+    first, second = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
+    optimizer = make_optimizer("sgd", [first, second], lr=0.1)
+    first.grad = torch.ones(2)
+    optimizer.step()
+    assert second.tolist() == [1.0, 1.0]
+    second.grad = torch.ones(2)
+    optimizer.step()
+    assert second.tolist() == pytest.approx([0.9, 0.9])
+    assert first.tolist() == pytest.approx([0.71, 0.71])  # 1 - 0.1, then - 0.1 (0.9 + 1)

@@ -155,6 +155,8 @@ class MultimodalData:
 
     def to(self, device: torch.device | str) -> MultimodalData:
         """The same samples with inputs, labels and masks on ``device``; groups and raw stay where they are."""
+        if torch.device(device) == self.device:
+            return self
         present = None if self.present is None else {m: p.to(device) for m, p in self.present.items()}
         return replace(
             self, inputs={m: x.to(device) for m, x in self.inputs.items()}, labels=self.labels.to(device), present=present

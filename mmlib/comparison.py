@@ -1,0 +1,112 @@
+"""What came out of a comparison: settings x seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmlib.metrics.intervals import Interval, mean_interval
+from mmlib.setting import Setting
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass
+class Comparison:
+    """The outcome of `compare`: ``runs``, one dict per setting and seed in the order asked for."""
+
+    settings: list[Setting]
+    seeds: list[int]
+    runs: list[dict[str, Any]]
+    seconds: float = 0.0  #: wall clock of the call; cached runs cost nothing
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row per setting and seed."""
+        import pandas as pd
+
+        return pd.DataFrame([{k: v for k, v in r.items() if k != "history"} for r in self.runs])
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """One row per setting, seed and epoch: the columns of `mmlib.history.History` after ``label`` and ``seed``."""
+        import pandas as pd
+
+        return pd.DataFrame([{"label": r["label"], "seed": r["seed"], **row} for r in self.runs for row in r["history"]])
+
+    def values(self, label: str, column: str = "test_accuracy") -> list[float]:
+        """One number per seed, in the order of the seeds.
+
+        Raises:
+            KeyError: an unknown label or column; the message lists the known ones.
+        """
+        rows = [r for r in self.runs if r["label"] == label]
+        if not rows:
+            raise KeyError(f"label: unknown {label!r}; known: {', '.join(s.label for s in self.settings)}")
+        if column not in rows[0]:
+            raise KeyError(f"column: unknown {column!r}; known: {', '.join(k for k in rows[0] if k != 'history')}")
+        return [float(r[column]) for r in rows]
+
+    def interval(self, label: str, column: str = "test_accuracy") -> Interval:
+        """Mean over seeds with its 95 % interval."""
+        return mean_interval(self.values(label, column))
+
+    def difference(self, label: str, other: str, column: str = "test_accuracy") -> Interval:
+        """Mean of ``label`` minus ``other`` with its 95 % interval, paired by seed (same data, same start)."""
+        pairs = zip(self.values(label, column), self.values(other, column), strict=True)
+        return mean_interval([a - b for a, b in pairs])
+
+    def diverged(self, label: str) -> int:
+        """How many of a setting's runs diverged. They count in the means as guesses, see `mmlib.setting.run`."""
+        return int(sum(self.values(label, "diverged")))
+
+    def marked(self, label: str, name: str | None = None) -> str:
+        """``name`` (the label by default) for a figure or a table, with the runs that diverged, where there are any."""
+        lost = self.diverged(label)
+        return (label if name is None else name) + (f" ({lost} of {len(self.seeds)} diverged)" if lost else "")
+
+    def best(self, labels: Sequence[str]) -> str:
+        """The setting with the highest mean accuracy on validation data: how to choose without looking at the test."""
+        return max(labels, key=lambda label: self.interval(label, "val_accuracy").mean)
+
+    def curve(self, label: str, column: str) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Epochs, and the mean over seeds of a column of the history with the ends of its 95 % interval; [E] each.
+
+        A run that diverged has no curve to its end, and is not in the mean.
+
+        Raises:
+            ValueError: all runs diverged.
+        """
+        whole = [r["history"] for r in self.runs if r["label"] == label and not r["diverged"]]
+        if not whole:
+            raise ValueError(f"label: {label!r} has no curve, as {self.diverged(label)} of {len(self.seeds)} runs diverged")
+        runs = np.array([[row[column] for row in history] for history in whole])
+        mean, low, high = np.array([mean_interval(values) for values in runs.T]).T
+        return np.arange(len(mean)), mean, low, high
+
+    def table(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """One row per setting: the mean over seeds of every column, and ``low`` and ``high``, the ends of the 95 %
+        interval of ``test_accuracy``. Where runs diverged, ``diverged`` counts them: they are in the means, as guesses."""
+        import pandas as pd
+
+        rows = []
+        beside = ["label", "seed", "history", "diverged", "diverged_epoch"]
+        for setting in self.settings:
+            frame = pd.DataFrame([r for r in self.runs if r["label"] == setting.label]).drop(columns=beside, errors="ignore")
+            mean = mean_interval(frame["test_accuracy"].tolist())
+            means = frame.mean().to_dict()
+            first = {"setting": setting.label, "accuracy": mean.mean, "low": mean.low, "high": mean.high, "seeds": len(frame)}
+            if any(r["diverged"] for r in self.runs):
+                first["diverged"] = self.diverged(setting.label)
+            rest = columns if columns is not None else [c for c in means if c != "test_accuracy" and "loss" not in c]
+            rows.append({**first, **{c: means.get(c, float("nan")) for c in rest}})
+        return pd.DataFrame(rows).set_index("setting")
+
+    def __str__(self) -> str:
+        table = self.table().rename(columns=lambda c: c.removeprefix("test_"))
+        return str(table.to_string(float_format=lambda x: f"{x:.3f}", na_rep="-"))
