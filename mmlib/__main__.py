@@ -9,13 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mmlib import results
 from mmlib.compare import Setting, compare, methods_table, write_json
 from mmlib.data.catalogue import DATASETS, load
 from mmlib.fusion import FUSIONS
 from mmlib.methods import METHODS
 from mmlib.model import build
-from mmlib.studies import STUDIES
+from mmlib.record import payload
 from mmlib.train import evaluate, fit
 
 
@@ -67,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     get = commands.add_parser("download", help="fetch, verify and prepare a data set that does not come with the package")
     get.add_argument("names", nargs="+", metavar="NAME", help=f"among {', '.join(n for n, d in DATASETS.items() if d.download)}")
     three = commands.add_parser("results", help="make the stored results of the book (book/results)")
-    three.add_argument("names", nargs="*", help=f"by default all: {', '.join(STUDIES)}")
+    three.add_argument("names", nargs="*", help="by default all; an unknown name is answered with those there are")
     three.add_argument("--workers", type=int)
     return parser
 
@@ -89,7 +88,7 @@ def _compare(args: argparse.Namespace) -> None:
     settings = methods_table(args.data, args.methods, modalities, base=base)
     outcome = compare(settings, args.seeds, workers=args.workers, cache=not args.no_cache)
     print(f"{args.data}: test accuracy, mean over {len(outcome.seeds)} seeds with 95 % interval\n\n{outcome}")
-    write_json(out, results.payload(f"compare-{args.data}", outcome))
+    write_json(out, payload(f"compare-{args.data}", outcome))
     print(f"\nwritten to {out}; {outcome.seconds:.0f} s")
 
 
@@ -109,6 +108,9 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _results(args: argparse.Namespace) -> None:
+    from mmlib.book import results  # the one door from the library to the book's workshop
+    from mmlib.book.studies import STUDIES
+
     for name in args.names or STUDIES:
         print(f"written to {results.make(name, workers=args.workers)}")
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmlib import results
 from mmlib.__main__ import main
+from mmlib.book import results
+from mmlib.book.studies import STUDIES, Study
 from mmlib.compare import Setting
-from mmlib.studies import STUDIES, Study
 from tests.test_compare import own_data
 
 STORED = sorted((Path(__file__).parents[1] / "book" / "results").glob("*.json"))

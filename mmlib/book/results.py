@@ -9,14 +9,12 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from mmlib import fingerprint
+from mmlib.book.studies import STUDIES
 from mmlib.compare import Comparison, Setting, compare, write_json
 from mmlib.randomness import seed_offset, seeds
-from mmlib.studies import STUDIES
+from mmlib.record import code_of, payload
 
 
 def folder(offset: int | None = None) -> Path:
@@ -37,11 +35,6 @@ def _study(name: str) -> tuple[list[Setting], int]:
     return STUDIES[name].settings(), STUDIES[name].seeds
 
 
-def code_of(settings: list[Setting]) -> dict[str, str]:
-    """Every file that decides the numbers of these settings, with its hash."""
-    return {file: digest for setting in settings for file, digest in setting.code().items()}
-
-
 def make(name: str, *, workers: int | None = None, progress: bool = True) -> Path:
     """Run a study and store it. Finished runs are cached, so that an interrupted study goes on where it stopped."""
     settings, count = _study(name)
@@ -50,32 +43,6 @@ def make(name: str, *, workers: int | None = None, progress: bool = True) -> Pat
     path = folder() / f"{name}.json"
     write_json(path, payload(name, outcome, STUDIES[name].keep))
     return path
-
-
-def payload(name: str, outcome: Comparison, keep: tuple[str, ...] = ()) -> dict[str, Any]:
-    """What a stored result holds; of the learning curves the columns whose names begin as in ``keep``, to four digits."""
-    from mmlib import __version__
-
-    runs = [{k: _rounded(v) for k, v in run.items() if k != "history"} for run in outcome.runs]
-    for run, outcome_run in zip(runs, outcome.runs, strict=True):
-        rows = outcome_run["history"]
-        if keep:  # by column, and on one line: shorter
-            run["curves"] = {k: " ".join(f"{row[k]:.4g}" for row in rows) for k in rows[0] if k.startswith(keep)}
-    return {
-        "name": name,
-        "configuration": {s.label: s.describe() for s in outcome.settings},
-        "seeds": outcome.seeds,
-        "library": __version__,
-        "torch": torch.__version__.split("+")[0],
-        "device": "cuda" if torch.cuda.is_available() else "cpu",
-        "seconds": round(sum(run["seconds"] for run in outcome.runs), 1),
-        "code": code_of(outcome.settings),
-        "runs": runs,
-    }
-
-
-def _rounded(value: Any) -> Any:
-    return round(value, 6) if isinstance(value, float) else value
 
 
 def load(name: str) -> Comparison:
