@@ -6,6 +6,7 @@ import argparse
 import ast
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     get.add_argument("names", nargs="+", metavar="NAME", help=f"among {', '.join(n for n, d in DATASETS.items() if d.download)}")
     three = commands.add_parser("results", help="make the stored results of the book (book/results)")
     three.add_argument("names", nargs="*", help="by default all; an unknown name is answered with those there are")
-    three.add_argument("--workers", type=int)
+    three.add_argument("--workers", type=int, help="processes; by default one per core")
+    three.add_argument("--verify", action="store_true", help="run a sample of stale results again; stamp those that agree")
+    three.add_argument("--against", metavar="REVISION", help="with --verify: compare with that git revision, run here")
     return parser
 
 
@@ -107,12 +110,25 @@ def _train(args: argparse.Namespace) -> None:
     print(json.dumps({f"test_{k}": round(v, 4) for k, v in evaluate(model, splits.test, method).items()}, indent=1))
 
 
-def _results(args: argparse.Namespace) -> None:
-    from mmlib.book import results  # the one door from the library to the book's workshop
-    from mmlib.book.studies import STUDIES
+def _results(args: argparse.Namespace) -> int:
+    from mmlib.book import results, verify  # the one door from the library to the book's workshop
 
-    for name in args.names or STUDIES:
-        print(f"written to {results.make(name, workers=args.workers)}")
+    if args.against is not None and not args.verify:
+        raise ValueError("--against: expected together with --verify")
+    if args.verify:
+
+        def say(report: verify.Report) -> None:
+            print(report if report.good else f"{report.name}: not verified, see the end", flush=True)
+
+        reports = verify.verify(args.names, workers=args.workers, against=args.against, say=say)
+        failed = [str(report) for report in reports if not report.good]
+        if not reports:
+            print("no result is stale, nothing to verify")
+    else:
+        failed = results.make_all(args.names, workers=args.workers)
+    if failed:
+        print(f"\n{len(failed)} not done:", *failed, sep="\n", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _download(args: argparse.Namespace) -> None:
@@ -127,14 +143,20 @@ def _download(args: argparse.Namespace) -> None:
 def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
-        {"compare": _compare, "train": _train, "download": _download, "results": _results}[args.command](args)
+        commands: dict[str, Callable[[argparse.Namespace], int | None]] = {
+            "compare": _compare,
+            "train": _train,
+            "download": _download,
+            "results": _results,
+        }
+        return commands[args.command](args) or 0
     except (ValueError, TypeError, OSError, RuntimeError, ArithmeticError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\ninterrupted; finished runs and epochs are kept, the same command goes on from there", file=sys.stderr)
+        kept = "results verified so far are stamped" if getattr(args, "verify", False) else "finished runs and epochs are kept"
+        print(f"\ninterrupted; {kept}, the same command goes on from there", file=sys.stderr)
         return 130
-    return 0
 
 
 if __name__ == "__main__":
