@@ -6,16 +6,16 @@ import argparse
 import ast
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mmlib import results
 from mmlib.compare import Setting, compare, methods_table, write_json
 from mmlib.data.catalogue import DATASETS, load
 from mmlib.fusion import FUSIONS
 from mmlib.methods import METHODS
 from mmlib.model import build
-from mmlib.studies import STUDIES
+from mmlib.record import payload
 from mmlib.train import evaluate, fit
 
 
@@ -67,8 +67,10 @@ def _parser() -> argparse.ArgumentParser:
     get = commands.add_parser("download", help="fetch, verify and prepare a data set that does not come with the package")
     get.add_argument("names", nargs="+", metavar="NAME", help=f"among {', '.join(n for n, d in DATASETS.items() if d.download)}")
     three = commands.add_parser("results", help="make the stored results of the book (book/results)")
-    three.add_argument("names", nargs="*", help=f"by default all: {', '.join(STUDIES)}")
-    three.add_argument("--workers", type=int)
+    three.add_argument("names", nargs="*", help="by default all; an unknown name is answered with those there are")
+    three.add_argument("--workers", type=int, help="processes; by default one per core")
+    three.add_argument("--verify", action="store_true", help="run a sample of stale results again; stamp those that agree")
+    three.add_argument("--against", metavar="REVISION", help="with --verify: compare with that git revision, run here")
     return parser
 
 
@@ -89,7 +91,7 @@ def _compare(args: argparse.Namespace) -> None:
     settings = methods_table(args.data, args.methods, modalities, base=base)
     outcome = compare(settings, args.seeds, workers=args.workers, cache=not args.no_cache)
     print(f"{args.data}: test accuracy, mean over {len(outcome.seeds)} seeds with 95 % interval\n\n{outcome}")
-    write_json(out, results.payload(f"compare-{args.data}", outcome))
+    write_json(out, payload(f"compare-{args.data}", outcome))
     print(f"\nwritten to {out}; {outcome.seconds:.0f} s")
 
 
@@ -108,9 +110,25 @@ def _train(args: argparse.Namespace) -> None:
     print(json.dumps({f"test_{k}": round(v, 4) for k, v in evaluate(model, splits.test, method).items()}, indent=1))
 
 
-def _results(args: argparse.Namespace) -> None:
-    for name in args.names or STUDIES:
-        print(f"written to {results.make(name, workers=args.workers)}")
+def _results(args: argparse.Namespace) -> int:
+    from mmlib.book import results, verify  # the one door from the library to the book's workshop
+
+    if args.against is not None and not args.verify:
+        raise ValueError("--against: expected together with --verify")
+    if args.verify:
+
+        def say(report: verify.Report) -> None:
+            print(report if report.good else f"{report.name}: not verified, see the end", flush=True)
+
+        reports = verify.verify(args.names, workers=args.workers, against=args.against, say=say)
+        failed = [str(report) for report in reports if not report.good]
+        if not reports:
+            print("no result is stale, nothing to verify")
+    else:
+        failed = results.make_all(args.names, workers=args.workers)
+    if failed:
+        print(f"\n{len(failed)} not done:", *failed, sep="\n", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _download(args: argparse.Namespace) -> None:
@@ -125,14 +143,20 @@ def _download(args: argparse.Namespace) -> None:
 def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
-        {"compare": _compare, "train": _train, "download": _download, "results": _results}[args.command](args)
+        commands: dict[str, Callable[[argparse.Namespace], int | None]] = {
+            "compare": _compare,
+            "train": _train,
+            "download": _download,
+            "results": _results,
+        }
+        return commands[args.command](args) or 0
     except (ValueError, TypeError, OSError, RuntimeError, ArithmeticError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\ninterrupted; finished runs and epochs are kept, the same command goes on from there", file=sys.stderr)
+        kept = "results verified so far are stamped" if getattr(args, "verify", False) else "finished runs and epochs are kept"
+        print(f"\ninterrupted; {kept}, the same command goes on from there", file=sys.stderr)
         return 130
-    return 0
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import mmlib
-from mmlib import drawings
+from mmlib.book import drawings
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted(m.name for m in pkgutil.walk_packages(mmlib.__path__, "mmlib.") if not m.name.endswith("__main__"))
@@ -45,7 +45,7 @@ def test_drawing_of_joint_training() -> None:
 
 
 def test_hook_says_what_is_stored() -> None:
-    from mmlib import results
+    from mmlib.book import results
 
     stored = results.load("naive_fusion")
     picture = drawings.hook("caption")

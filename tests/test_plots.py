@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmlib import plots
-from mmlib.inline_svg import Picture
+from mmlib.book import plots
+from mmlib.book.inline_svg import Picture
 
 mpl.use("agg")
 import matplotlib.pyplot as plt
@@ -162,7 +162,7 @@ def test_the_same_program_draws_the_same_bytes() -> None:
     program = (
         "import matplotlib; matplotlib.use('agg')\n"
         "from tests.test_plots import draw\n"
-        "from mmlib import plots\n"
+        "from mmlib.book import plots\n"
         "plots.use(); print(draw().svg); print(draw().svg)"
     )
     outputs = {subprocess.run([sys.executable, "-c", program], check=True, capture_output=True).stdout for _ in range(2)}
@@ -180,7 +180,8 @@ def test_show_displays_html_with_the_description_as_plain_text(monkeypatch: pyte
 
 
 def test_importing_plots_leaves_matplotlib_alone() -> None:
-    program = "import sys; import mmlib.plots, mmlib.widgets; assert not {'matplotlib', 'IPython', 'pandas'} & set(sys.modules)"
+    heavy = "{'matplotlib', 'IPython', 'pandas'}"
+    program = f"import sys; import mmlib.book.plots, mmlib.book.widgets; assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from mmlib.book.studies import real_voices as study
 from mmlib.compare import Comparison, Setting
-from mmlib.studies import real_voices as study
 
 
 def outcome(seeds: list[int]) -> Comparison:

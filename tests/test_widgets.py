@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib as mpl
 import pytest
 
-from mmlib import plots, widgets
+from mmlib.book import plots, widgets
 
 mpl.use("agg")
 import matplotlib.pyplot as plt

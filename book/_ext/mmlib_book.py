@@ -103,7 +103,7 @@ def need_alt(app: Sphinx, doctree: nodes.document) -> None:
     for image in doctree.findall(nodes.image):
         if not str(image.get("alt", "")).strip():
             logger.warning(
-                "image without alternative text: %s (a figure of ours: mmlib.plots.show(fig, alt=...); "
+                "image without alternative text: %s (a figure of ours: mmlib.book.plots.show(fig, alt=...); "
                 "any other output: the cell's metadata mystnb.image.alt)",
                 image.get("uri", ""),
                 location=image,

@@ -4,7 +4,7 @@
     :caption: Under the figure.
     ```
 
-draws `mmlib.drawings.hook`. The page is read again when a stored result changes.
+draws `mmlib.book.drawings.hook`. The page is read again when a stored result changes.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from sphinx.util.docutils import SphinxDirective
 
 
 class StoredFigure(SphinxDirective):
-    """Insert the `mmlib.inline_svg.Picture` that a function of `mmlib.drawings` returns."""
+    """Insert the `mmlib.book.inline_svg.Picture` that a function of `mmlib.book.drawings` returns."""
 
     required_arguments = 1
     option_spec: ClassVar[dict[str, object]] = {"caption": directives.unchanged_required}
 
     def run(self) -> list[nodes.Node]:
-        from mmlib import drawings, results
+        from mmlib.book import drawings, results
 
         for path in sorted(results.folder().glob("*.json")):
             self.env.note_dependency(str(path))
         draw = getattr(drawings, self.arguments[0], None)
         if draw is None:
-            raise self.error(f"stored-figure: mmlib.drawings has no function {self.arguments[0]!r}")
+            raise self.error(f"stored-figure: mmlib.book.drawings has no function {self.arguments[0]!r}")
         picture = draw(caption=self.options.get("caption"))
         return [nodes.raw("", picture.html, format="html")]
 

@@ -135,7 +135,7 @@ def test_a_slider_works_where_a_notebook_puts_its_html(browser: Chromium) -> Non
     mpl.use("agg")
     import matplotlib.pyplot as plt
 
-    from mmlib import plots, widgets
+    from mmlib.book import plots, widgets
 
     made = []
     with plots.style():

@@ -139,7 +139,7 @@ def test_chapter_shows_figures_and_no_trace_of_a_failure(chapter: tuple[str, Pag
 
 
 def test_introduction_shows_the_stored_result(site: Path) -> None:
-    from mmlib import drawings
+    from mmlib.book import drawings
 
     described = [svg["aria-label"] for svg in read(site / "book/intro.html").all("svg", inside="article", role="img")]
     assert described == [drawings.hook().alt]

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mmlib.inline_svg import Picture, check_alt
-from mmlib.plots import picture
+from mmlib.book.inline_svg import Picture, check_alt
+from mmlib.book.plots import picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,7 +63,7 @@ def frames(
     """A slider that shows one of several figures.
 
     Args:
-        figures: K matplotlib figures of one size, or K results of `mmlib.plots.picture`.
+        figures: K matplotlib figures of one size, or K results of `mmlib.book.plots.picture`.
         labels: K texts or numbers, what the slider says at each position.
         alt: what the figures show, in words: one sentence for all, to which the label is added, or one per figure.
         name: what the slider moves through, such as "epoch".

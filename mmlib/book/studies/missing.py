@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from mmlib.book.studies.base import DIGITS
+from mmlib.book.studies.blending import APART
 from mmlib.compare import Setting
 from mmlib.data.incomplete import incomplete
-from mmlib.studies.base import DIGITS
-from mmlib.studies.blending import APART
 
 SENSES = ("image", "audio", "text")
 RATES = (0.0, 0.2, 0.4, 0.6, 0.8)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from mmlib.book.studies.base import DIGITS, TWO_SPEED, alone
 from mmlib.compare import Setting
-from mmlib.studies.base import DIGITS, TWO_SPEED, alone
 
 RIDGES = (0.1, 1.0, 10.0, 100.0)
 SENSES = ("image", "audio", "text")

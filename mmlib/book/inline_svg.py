@@ -1,6 +1,6 @@
 """What matplotlib writes for a file, made fit to stand inside a page: ink that follows the page, ids that do not clash.
 
-`mmlib.plots` is the module to use; this one holds its string work.
+`mmlib.book.plots` is the module to use; this one holds its string work.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-#: The colour of text and axes while a figure is drawn; `mmlib.plots.picture` turns it, and black, into ``currentColor``.
+#: The colour of text and axes while a figure is drawn; `mmlib.book.plots.picture` turns it, and black, into ``currentColor``.
 INK = "#010203"
 
 # As wide as drawn, narrower where the page is. The line joins are those of matplotlib's style sheet, which would leak out.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from mmlib.book.studies.base import DIGITS, TWO_SPEED, alone
+from mmlib.book.studies.blending import APART, APART_TWO
 from mmlib.compare import Setting
 from mmlib.methods.base import Method
 from mmlib.methods.gradient_blending import GradientBlending
@@ -14,8 +16,6 @@ from mmlib.methods.ogm_ge import OGMGE
 from mmlib.methods.unimodal import Unimodal
 from mmlib.metrics.watch import GapWatch
 from mmlib.standardise import PinnedGap, Standardise
-from mmlib.studies.base import DIGITS, TWO_SPEED, alone
-from mmlib.studies.blending import APART, APART_TWO
 
 
 class WatchedJoint(GapWatch, Joint):

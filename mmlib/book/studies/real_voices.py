@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from mmlib.book.studies.base import alone
 from mmlib.compare import Comparison, Setting
-from mmlib.studies.base import alone
 
 ROTATIONS, ROUNDS = 6, 3
 SEEDS = ROTATIONS * ROUNDS  #: in a row: a seed's rotation is its remainder divided by six

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mmlib.inline_svg import INK, Picture
-from mmlib.plots import colour, interval_bars, picture, style
+from mmlib.book.inline_svg import INK, Picture
+from mmlib.book.plots import colour, interval_bars, picture, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +54,7 @@ def hook(caption: str | None = None) -> Picture:
     """The figure of the introduction, from the stored result `naive_fusion`: one sense each against three at once."""
     import matplotlib.pyplot as plt
 
-    from mmlib import results
+    from mmlib.book import results
 
     stored = results.load("naive_fusion")
     rows = {"image": "image alone", "text": "text alone", "audio": "audio alone", "joint": "joint, concat"}

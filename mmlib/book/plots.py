@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmlib.inline_svg import INK, Picture, check_alt, inline
+from mmlib.book.inline_svg import INK, Picture, check_alt, inline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -120,7 +120,7 @@ def use() -> None:
 
 
 def picture(fig: Figure, alt: str, caption: str | None = None, close: bool = True) -> Picture:
-    """Render a figure once, for `show` and for `mmlib.widgets.frames`.
+    """Render a figure once, for `show` and for `mmlib.book.widgets.frames`.
 
     Args:
         fig: a matplotlib figure.

@@ -1,0 +1,33 @@
+"""The experiments of the book, each defined once: chapters run them, or read them from `book/results`."""
+
+from mmlib.book.studies import blending, gap, laziness, missing, mla, ogm, real_standardised, real_voices
+from mmlib.book.studies.base import Study
+
+# Which two voices are drawn decides much: the spread over seeds is wide where voices are few, and five seeds can by chance
+# look far steadier than they are. Ten, where the budget allows.
+STUDIES: dict[str, Study] = {
+    "naive_fusion": Study(laziness.naive_fusion, 10),
+    "remedies": Study(laziness.remedies, 10),
+    "optimizers": Study(laziness.optimizers, 10),
+    "laziness_map": Study(laziness.laziness_map, 5),
+    "blending": Study(blending.blending, 10, ("train_loss", "val_loss", "weight_")),
+    "blending_two": Study(blending.blending_two, 10, ("train_loss", "val_loss", "weight_")),
+    "blending_optimizers": Study(blending.blending_optimizers, 10, ("train_loss", "val_loss", "weight_")),
+    "blending_two_speed": Study(blending.blending_two_speed, 10, ("train_loss", "val_loss", "weight_")),
+    "ogm_two_speed": Study(ogm.ogm_two_speed, 5),
+    "ogm_digits": Study(ogm.ogm_digits, 5, ("ratio_", "coefficient_")),
+    "ogm_digits_sgd": Study(ogm.ogm_digits_sgd, 5, ("ratio_", "coefficient_")),
+    "mla_digits": Study(mla.mla_digits, 10),
+    "mla_two_speed": Study(mla.mla_two_speed, 10),
+    "missing": Study(missing.missing, 10),
+    "missing_one": Study(missing.missing_one, 10),
+    "gap_methods": Study(gap.gap_methods, 10, ("gap_", "spread_", "val_accuracy")),
+    "gap_pinned": Study(gap.gap_pinned, 10, ("gap_", "spread_", "val_accuracy")),
+    "standardised": Study(gap.standardised, 10),
+    "real_standardised": Study(real_standardised.real_standardised, real_voices.SEEDS),
+    "real_voices": Study(
+        real_voices.real_voices, real_voices.SEEDS, ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "weight_")
+    ),
+}
+
+__all__ = ["STUDIES", "Study"]
