@@ -9,12 +9,12 @@ mmlib.evaluate(model, splits.test)
 """
 
 from mmlib import compare, data, encoders, fusion, methods, metrics
-from mmlib.compare import Setting
 from mmlib.data import MultimodalData, Splits, from_arrays, load
 from mmlib.history import History
 from mmlib.metrics.intervals import mean_interval
 from mmlib.model import MultimodalClassifier, Output, build
 from mmlib.randomness import seeds
+from mmlib.setting import Setting
 from mmlib.train import evaluate, fit
 
 __version__ = "0.1.0"

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mmlib.compare import Setting, compare, methods_table, write_json
+from mmlib.compare import compare, methods_table, write_json
 from mmlib.data.catalogue import DATASETS, load
 from mmlib.fusion import FUSIONS
 from mmlib.methods import METHODS
 from mmlib.model import build
 from mmlib.record import payload
+from mmlib.setting import Setting
 from mmlib.train import evaluate, fit
 
 

@@ -63,7 +63,7 @@ class ConvEncoder(nn.Module):
             layers += [nn.Conv2d(a, b, 3, padding=1, stride=2 if i else stride), nn.ReLU(inplace=True)]
         self.layers = nn.Sequential(*layers, nn.AdaptiveMaxPool2d(grid), nn.Flatten(), nn.Dropout(dropout))
         # channels last in memory: a step takes three quarters of the time on a CPU, most of it saved in the pooling
-        self.layers.to(memory_format=torch.channels_last)
+        self.layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
         self.out = nn.Linear(widths[-1] * grid * grid, dim)
 
     def forward(self, x: Tensor) -> Tensor:

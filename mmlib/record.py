@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from mmlib.compare import Comparison, Setting
+from mmlib.comparison import Comparison
+from mmlib.setting import Setting
 
 
 def digest(content: Any) -> str:

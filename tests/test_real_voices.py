@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mmlib.book.studies import real_voices as study
-from mmlib.compare import Comparison, Setting
+from mmlib.comparison import Comparison
+from mmlib.setting import Setting
 
 
 def outcome(seeds: list[int]) -> Comparison:

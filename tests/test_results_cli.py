@@ -16,8 +16,9 @@ import pytest
 from mmlib.__main__ import main
 from mmlib.book import results
 from mmlib.book.studies import STUDIES, Study
-from mmlib.compare import Setting, compare, write_json
+from mmlib.compare import compare, write_json
 from mmlib.record import digest
+from mmlib.setting import Setting
 from tests.test_compare import own_data
 
 STORED = sorted((Path(__file__).parents[1] / "book" / "results").glob("*.json"))

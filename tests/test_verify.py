@@ -16,9 +16,11 @@ from mmlib import __version__, fingerprint
 from mmlib.__main__ import main
 from mmlib.book import results, revision, verify
 from mmlib.book.studies import STUDIES, Study
-from mmlib.compare import Comparison, Setting, compare
+from mmlib.compare import compare
+from mmlib.comparison import Comparison
 from mmlib.methods import Joint
 from mmlib.record import code_of, describe, digest, machine
+from mmlib.setting import Setting
 from tests.test_compare import own_data
 
 FIT = {"epochs": 1, "batch_size": 16, "device": "cpu"}

@@ -18,9 +18,11 @@ from typing import Any
 from mmlib import fingerprint
 from mmlib.book.studies import STUDIES
 from mmlib.book.studies.base import Study
-from mmlib.compare import Comparison, Setting, compare, write_json
+from mmlib.compare import compare, write_json
+from mmlib.comparison import Comparison
 from mmlib.randomness import seed_offset, seeds
 from mmlib.record import code_of, describe, digest, payload
+from mmlib.setting import Setting
 
 #: what a file must hold, and of which type
 SHAPE: dict[str, type] = {"name": str, "configuration": dict, "seeds": list, "code": dict, "runs": list}

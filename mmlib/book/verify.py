@@ -20,9 +20,10 @@ from typing import Any
 from mmlib.book import results
 from mmlib.book.revision import Revision, checked_out, commit_of
 from mmlib.book.studies import STUDIES
-from mmlib.compare import Setting, compare
+from mmlib.compare import compare
 from mmlib.progress import bar as progress_bar
 from mmlib.record import code_of, describe, digest, machine, stored_run
+from mmlib.setting import Setting
 
 Run = tuple[str, int]  #: a setting's label, and a seed
 Rows = dict[Run, dict[str, Any]]

@@ -16,10 +16,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from mmlib.compare import Setting, compare
+from mmlib.compare import compare
 from mmlib.data import load
 from mmlib.methods import Joint
 from mmlib.model import build
+from mmlib.setting import Setting
 from mmlib.train import fit
 from tests.benchmarks import avmnist, blending, mla, ogm
 from tests.benchmarks.timing import in_turns

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from mmlib.compare import Setting
+from mmlib.setting import Setting
 
 
 class Study(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mmlib.book.studies.base import DIGITS, TWO_SPEED, alone
-from mmlib.compare import Setting
+from mmlib.setting import Setting
 
 #: SGD at the learning rate that validation prefers for the image alone and for joint training (study `optimizers`)
 SGD: dict[str, Any] = {"optimizer": "sgd", "lr": 0.05}

@@ -6,7 +6,6 @@ from typing import Any
 
 from mmlib.book.studies.base import DIGITS, TWO_SPEED, alone
 from mmlib.book.studies.blending import APART, APART_TWO
-from mmlib.compare import Setting
 from mmlib.methods.base import Method
 from mmlib.methods.gradient_blending import GradientBlending
 from mmlib.methods.joint import Joint
@@ -15,6 +14,7 @@ from mmlib.methods.mla import MLA
 from mmlib.methods.ogm_ge import OGMGE
 from mmlib.methods.unimodal import Unimodal
 from mmlib.metrics.watch import GapWatch
+from mmlib.setting import Setting
 from mmlib.standardise import PinnedGap, Standardise
 
 

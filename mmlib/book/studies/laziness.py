@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mmlib.book.studies.base import DIGITS, DIGITS_MANY, TWO_SPEED, alone
-from mmlib.compare import Setting
+from mmlib.setting import Setting
 
 #: SGD ends at 0.05: at 0.1 the loss of the audio encoder, trained alone, became infinite
 RATES = {"adam": (3e-4, 1e-3, 3e-3, 1e-2), "sgd": (0.005, 0.01, 0.02, 0.05)}

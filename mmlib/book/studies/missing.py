@@ -7,8 +7,8 @@ from typing import Any
 
 from mmlib.book.studies.base import DIGITS
 from mmlib.book.studies.blending import APART
-from mmlib.compare import Setting
 from mmlib.data.incomplete import incomplete
+from mmlib.setting import Setting
 
 SENSES = ("image", "audio", "text")
 RATES = (0.0, 0.2, 0.4, 0.6, 0.8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mmlib.book.studies.base import DIGITS, TWO_SPEED, alone
-from mmlib.compare import Setting
+from mmlib.setting import Setting
 
 RIDGES = (0.1, 1.0, 10.0, 100.0)
 SENSES = ("image", "audio", "text")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mmlib.book.studies.base import DIGITS, TWO_SPEED, alone
-from mmlib.compare import Setting
+from mmlib.setting import Setting
 
 ALPHAS = (1.0, 3.0, 10.0)
 #: learning rates, the same for everyone; with `adamw` there is a weight decay of 0.01

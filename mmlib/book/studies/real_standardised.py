@@ -5,8 +5,8 @@ from __future__ import annotations
 from mmlib.book.studies.base import alone
 from mmlib.book.studies.gap import StandardisedJoint, StandardisedLateFusion, StandardisedMLA, StandardisedUnimodal
 from mmlib.book.studies.real_voices import REAL
-from mmlib.compare import Setting
 from mmlib.methods.base import Method
+from mmlib.setting import Setting
 
 METHODS: dict[str, type[Method]] = {
     "late fusion": StandardisedLateFusion,

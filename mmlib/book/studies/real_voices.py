@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from mmlib.book.studies.base import alone
-from mmlib.compare import Comparison, Setting
+from mmlib.comparison import Comparison
+from mmlib.setting import Setting
 
 ROTATIONS, ROUNDS = 6, 3
 SEEDS = ROTATIONS * ROUNDS  #: in a row: a seed's rotation is its remainder divided by six
