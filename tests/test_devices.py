@@ -19,6 +19,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mmlib.checkpoint import CheckpointError
 from mmlib.data import Splits, load
 from mmlib.fusion import FUSIONS
 from mmlib.history import History, Meter
@@ -141,6 +142,29 @@ def test_written_on_one_device_resumed_on_the_other(name: str, first: str, secon
         agree(resumed, whole, same_device=first == second)
 
 
+@pytest.mark.parametrize("optimizer", ["Adam", "AdamW", "SGD"])
+@pytest.mark.parametrize(("first", "second"), [(True, None), (None, True)], ids=["from CUDA", "to CUDA"])
+def test_resumed_with_the_optimizer_of_the_other_device(
+    optimizer: str, first: bool | None, second: bool | None, tmp_path: Path
+) -> None:
+    """What `fit` makes is fused on CUDA and not on the CPU; the two differ in how they compute, and in nothing else."""
+    made: list[torch.optim.Optimizer] = []
+
+    def train(form: bool | None, **options: Any) -> History:
+        def make(parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+            made.append(fused(optimizer, form)(parameters))
+            return made[-1]
+
+        return fit(build(data()), data(), MLA(), optimizer=make, device="cpu", **{**OPTIONS, **options})
+
+    whole, path = train(first), tmp_path / "run.pt"
+    train(first, epochs=2, checkpoint=path)
+    agree(train(second, checkpoint=path, resume=True), whole, same_device=False)
+    assert [group["fused"] for group in made[-1].param_groups] == [second]  # as it was made, not as it was saved
+    with pytest.raises(CheckpointError, match="optimizer"):  # but no other optimiser
+        fit(build(data()), data(), MLA(), optimizer="adagrad", checkpoint=path, resume=True, device="cpu", **OPTIONS)
+
+
 @every_case
 def test_evaluates_and_predicts_on_the_device(make: Callable[[], Method], device: torch.device) -> None:
     splits = data()
@@ -179,10 +203,10 @@ def counted(device: torch.device) -> Iterator[list[str]]:
                 torch.cuda.set_sync_debug_mode("default")
 
 
-def fused(optimizer: str) -> Callable[[Iterable[Tensor]], torch.optim.Optimizer]:
+def fused(optimizer: str, form: bool | None = True) -> Callable[[Iterable[Tensor]], torch.optim.Optimizer]:
     """As `fit` makes it on CUDA. Without ``fused`` torch's optimisers keep and read numbers on the host."""
     momentum = {"momentum": 0.9} if optimizer == "SGD" else {}
-    return functools.partial(getattr(torch.optim, optimizer), lr=1e-2, fused=True, **momentum)
+    return functools.partial(getattr(torch.optim, optimizer), lr=1e-2, fused=form, **momentum)
 
 
 Prepared = tuple[MultimodalClassifier, Method, Splits]
