@@ -25,6 +25,8 @@ from mmlib.randomness import derive, seeded
 
 Optimizer = str | Callable[[Iterable[Tensor]], torch.optim.Optimizer]
 Scheduler = str | Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler] | None
+#: how an optimiser computes, not what: another on each device, and a run may be resumed on another device
+HOW = ("fused", "foreach", "capturable")
 
 
 def pick_device(device: str | torch.device | None = None) -> torch.device:
@@ -118,6 +120,8 @@ def fit(
         if not resume:
             raise FileExistsError(f"checkpoint: {path} exists already; pass resume=True to go on from it, or name another file")
         state = checkpoints.load(path, config)
+        for saved, group in zip(state["optimizer"]["param_groups"], opt.param_groups, strict=False):
+            saved.update({k: group[k] for k in HOW if k in group})
         for name, part in parts.items():
             part.load_state_dict(state[name])
         history, best = History(**state["history"]), state["best"]
@@ -235,7 +239,7 @@ def _config(
     keep: str, epochs: int | None,
 ) -> dict[str, Any]:  # fmt: skip
     """What must agree for a checkpoint to be resumed."""
-    group = {k: v for k, v in optimizer.defaults.items() if isinstance(v, int | float | bool | tuple | None)}
+    group = {k: v for k, v in optimizer.defaults.items() if k not in HOW and isinstance(v, int | float | bool | tuple | None)}
     return {
         "model": {n: list(p.shape) for n, p in model.named_parameters()},
         "method": {"name": method.name, **{n: list(p.shape) for n, p in method.named_parameters()}},
