@@ -117,8 +117,11 @@ def test_guards() -> None:
             blend_weights(torch.ones(2) if wrong.numel() else wrong, wrong)
     with pytest.raises(ValueError, match="expected finite numbers, found"):
         blend_weights(torch.tensor([1.0, math.nan]), one)
-    with pytest.raises(ValueError, match="floor: expected"):
-        blend_weights(one, one, floor=0)
+    for floor in (0, 1.5, -0.1):
+        with pytest.raises(ValueError, match=r"floor: expected a number in \(0, 1\]"):
+            blend_weights(one, one, floor=floor)
+    # a floor of 1: all overfitting counts as that of the worst, and gains alone decide
+    assert blend_weights(torch.tensor([1.0, 3.0]), torch.tensor([0.1, 4.0]), floor=1).tolist() == pytest.approx([0.25, 0.75])
 
 
 # --- the method
@@ -215,6 +218,19 @@ def test_blend_prediction_by_hand() -> None:
     method.blend.copy_(torch.tensor([1.0, 0, 0]))
     without = method.predict(model, {"b": data.inputs["b"]})
     torch.testing.assert_close(without.logits, model({"b": data.inputs["b"]}).logits.log_softmax(1))
+
+
+def test_blend_prediction_where_everything_is_there() -> None:
+    splits = make_tiny(("a", "b"))
+    model, method = build(splits), GradientBlending([0.5, 0.2, 0.3], predict="blend")
+    method.setup(model, splits.train, 0)
+    plain: Any = model(splits.test.inputs)
+    found = method.predict(model, splits.test.inputs)
+    heads = [method.heads[m](plain.features[m]).softmax(1) for m in ("a", "b")]
+    expected = 0.5 * heads[0] + 0.2 * heads[1] + 0.3 * plain.logits.softmax(1)
+    torch.testing.assert_close(found.logits.exp(), expected)
+    everybody = {m: torch.ones(len(splits.test), dtype=torch.bool) for m in ("a", "b")}
+    torch.testing.assert_close(method.predict(model, splits.test.inputs, everybody).logits, found.logits)
 
 
 # --- the estimate
@@ -390,11 +406,17 @@ def test_overfitting_from_a_history() -> None:
         ({"holdout_fraction": 1.0}, "holdout_fraction: expected a share between 0 and 1, found 1.0"),
         ({"super_epoch": 0}, "super_epoch: expected 1 epoch or more, found 0"),
         ({"floor": 0}, r"floor: expected a number in \(0, 1\], found 0"),
+        ({"floor": 1.5}, r"floor: expected a number in \(0, 1\], found 1.5"),
     ],
 )
 def test_wrong_options(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         GradientBlending(**options)
+
+
+def test_options_at_their_bounds() -> None:
+    method = GradientBlending(floor=1, super_epoch=1)
+    assert (method.floor, method.super_epoch) == (1, 1)
 
 
 @pytest.mark.parametrize(
