@@ -207,6 +207,28 @@ def test_a_readable_repr() -> None:
         "  b        [2, 3] float32",
         "  by person: 6 groups",
     ]
+    assert repr(numbered()).splitlines()[1:3] == ["  a        [1] float32", "  b        [2, 3] float32"]
+
+
+def test_data_is_itself_and_nothing_else() -> None:
+    data = numbered()
+    assert data == data  # numbers are not compared: that would be a tensor of answers
+    assert data != numbered()
+    both = splits()
+    assert both == both
+    assert both != splits()
+    assert len({data, both}) == 2
+
+
+def test_drop_at_its_bounds() -> None:
+    data = numbered(40)
+    for rate, left in ((0, 40), (1, 0)):
+        dropped = data.drop("a", rate)
+        assert dropped.present is not None
+        assert int(dropped.present["a"].sum()) == left
+    fewer = data.drop("a", 0.5, seed=1).drop("a", 0.2)  # more are gone already: nothing comes back, and no more goes
+    assert fewer.present is not None
+    assert int(fewer.present["a"].sum()) == 20
 
 
 # --- Splits

@@ -69,3 +69,14 @@ def test_defaults(what: Callable[..., Any], expected: dict[str, Any]) -> None:
     """Plain values alone: what a default of None stands for is left to the tests of what is then done."""
     found = {name: p.default for name, p in inspect.signature(what).parameters.items() if isinstance(p.default, PLAIN)}
     assert {name: (value, type(value)) for name, value in found.items()} == {k: (v, type(v)) for k, v in expected.items()}
+
+
+@pytest.mark.parametrize(
+    ("what", "last"), [(fit, "method"), (compare, "seeds"), (GradientBlending, "weights"), (methods_table, "modalities")]
+)
+def test_options_are_given_by_name(what: Callable[..., Any], last: str) -> None:
+    """So that one may be added in between; ``last`` is the last that has a place."""
+    parameters = list(inspect.signature(what).parameters.values())
+    places = [p.name for p in parameters if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    assert places[-1] == last
+    assert all(p.kind is inspect.Parameter.KEYWORD_ONLY for p in parameters[len(places) :])

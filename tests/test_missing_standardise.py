@@ -117,8 +117,9 @@ def test_modality_dropout_drops_the_share_it_says_and_never_the_last() -> None:
     assert kept["a"][~present["b"]].all(), "the only one that a sample has stays"
     both = present["b"]
     assert kept["a"][both].float().mean().item() == pytest.approx(0.7 + 0.09, abs=0.01)  # who would lose both loses none
-    with pytest.raises(ValueError, match="rate: expected a share from 0 to below 1, found 1"):
-        ModalityDropout(1)
+    for rate in (1, 1.5, -0.1):
+        with pytest.raises(ValueError, match=f"rate: expected a share from 0 to below 1, found {rate}"):
+            ModalityDropout(rate)
 
 
 def test_a_step_of_modality_dropout_sees_every_sample_with_all_or_without_what_it_lost() -> None:
