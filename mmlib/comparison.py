@@ -63,7 +63,8 @@ class Comparison:
 
     def diverged(self, label: str) -> int:
         """How many of a setting's runs diverged. They count in the means as guesses, see `mmlib.setting.run`."""
-        return int(sum(self.values(label, "diverged")))
+        self.values(label)  # an unknown label is an error
+        return sum(_diverged(r) for r in self.runs if r["label"] == label)
 
     def marked(self, label: str, name: str | None = None) -> str:
         """``name`` (the label by default) for a figure or a table, with the runs that diverged, where there are any."""
@@ -82,7 +83,7 @@ class Comparison:
         Raises:
             ValueError: all runs diverged.
         """
-        whole = [r["history"] for r in self.runs if r["label"] == label and not r["diverged"]]
+        whole = [r["history"] for r in self.runs if r["label"] == label and not _diverged(r)]
         if not whole:
             raise ValueError(f"label: {label!r} has no curve, as {self.diverged(label)} of {len(self.seeds)} runs diverged")
         runs = np.array([[row[column] for row in history] for history in whole])
@@ -101,7 +102,7 @@ class Comparison:
             mean = mean_interval(frame["test_accuracy"].tolist())
             means = frame.mean().to_dict()
             first = {"setting": setting.label, "accuracy": mean.mean, "low": mean.low, "high": mean.high, "seeds": len(frame)}
-            if any(r["diverged"] for r in self.runs):
+            if any(map(_diverged, self.runs)):
                 first["diverged"] = self.diverged(setting.label)
             rest = columns if columns is not None else [c for c in means if c != "test_accuracy" and "loss" not in c]
             rows.append({**first, **{c: means.get(c, float("nan")) for c in rest}})
@@ -110,3 +111,7 @@ class Comparison:
     def __str__(self) -> str:
         table = self.table().rename(columns=lambda c: c.removeprefix("test_"))
         return str(table.to_string(float_format=lambda x: f"{x:.3f}", na_rep="-"))
+
+
+def _diverged(run: dict[str, Any]) -> bool:
+    return bool(run.get("diverged"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -38,3 +39,34 @@ def make_tiny(
 @pytest.fixture
 def tiny() -> Callable[..., Splits]:
     return make_tiny
+
+
+class Bar:
+    """In place of tqdm's: what was shown."""
+
+    def __init__(self, total: int, initial: int, disable: bool | None, **_: Any) -> None:
+        self.total, self.count, self.shown, self.closed = total, initial, not disable, False
+        self.told: dict[str, str] = {}
+
+    def update(self, more: int = 1) -> None:
+        self.count += more
+
+    def set_postfix(self, **told: str) -> None:
+        self.told = told
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def bars(monkeypatch: pytest.MonkeyPatch) -> list[Bar]:
+    """The progress bars of a test, as they were made."""
+    made: list[Bar] = []
+
+    def bar(**options: Any) -> Bar:
+        made.append(Bar(**options))
+        return made[-1]
+
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    monkeypatch.setattr("mmlib.progress.tqdm", bar)
+    return made

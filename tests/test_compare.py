@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -14,12 +15,13 @@ import mmlib.compare as module
 from mmlib import fingerprint
 from mmlib.compare import RunsFailedError, cache_folder, compare, methods_table
 from mmlib.comparison import Comparison
+from mmlib.data import incomplete
 from mmlib.data.core import Splits
 from mmlib.methods import Joint
 from mmlib.metrics import mean_interval
 from mmlib.randomness import derive, seeds
 from mmlib.setting import Setting, run
-from tests.conftest import make_tiny
+from tests.conftest import Bar, make_tiny
 
 FIT = {"epochs": 2, "batch_size": 16, "device": "cpu"}
 
@@ -48,10 +50,28 @@ def test_table_by_value() -> None:
     assert "joint" in str(outcome)
 
 
-def test_processes_give_the_same_numbers() -> None:
-    alone = compare([BASE], seeds=2, workers=1, cache=False, progress=False)
-    pool = compare([BASE], seeds=2, workers=2, cache=False, progress=False)
+class Where(Joint):
+    """Notes who runs it, and with how many threads."""
+
+    def report(self) -> dict[str, float]:
+        return {"process": os.getpid(), "threads": torch.get_num_threads()}
+
+
+def test_processes_give_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    setting = BASE.with_("joint", method=Where)
+    torch.set_num_threads(2)
+    try:
+        alone = compare([setting], seeds=2, workers=1, cache=False, progress=False)
+        assert torch.get_num_threads() == 2, "as it was before"
+    finally:
+        torch.set_num_threads(1)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)  # one process for each, where nobody says how many
+    pool = compare([setting], seeds=2, cache=False, progress=False)
     assert alone.values("joint", "test_loss") == pool.values("joint", "test_loss")
+    assert set(alone.history["process"]) == {os.getpid()}
+    assert os.getpid() not in set(pool.history["process"])
+    assert set(alone.history["threads"]) == set(pool.history["threads"]) == {1}
+    assert 0 < alone.runs[0]["seconds"] < alone.seconds < 600
 
 
 def test_cached_runs_are_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,6 +123,43 @@ def test_code_and_data_are_part_of_the_key(monkeypatch: pytest.MonkeyPatch) -> N
         with monkeypatch.context() as patch:
             patch.setattr(fingerprint, "file_hash", lambda p, c=changed, r=real: "other" if p.name == c else r(p))
             assert module._cache_file(setting, 0) != before
+
+
+def test_the_code_of_ones_own_data() -> None:
+    assert BASE.code()["mmlib/setting.py: run"] == fingerprint.source_hash(run)
+    ours = BASE.with_("ours", data=incomplete).code()  # may load any of ours
+    assert {"mmlib/data/incomplete.py", "mmlib/data/digits.py"} <= set(ours)
+    assert any(f.startswith("mmlib/data/assets/") for f in ours)
+    for data in (own_data, make_tiny(("a",))):
+        assert not any(f.startswith("mmlib/data/assets/") or "digits" in f for f in BASE.with_("x", data=data).code())
+    plain, probed, warm = (set(BASE.with_("x", **c).code()) for c in ({}, {"probe": True}, {"pretrain_epochs": 1}))
+    assert probed - plain >= {"mmlib/metrics/probes.py"}
+    assert warm - plain == {"mmlib/methods/late_fusion.py"}
+
+
+def slow_sgd(parameters: Any) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, lr=1e-3)
+
+
+def test_functions_are_options_by_their_source_and_order_does_not_matter() -> None:
+    setting = BASE.with_("x", fit_options={"optimizer": slow_sgd})
+    assert setting.describe()["fit_options"]["optimizer"] == f"{__name__}.slow_sgd {fingerprint.source_hash(slow_sgd)}"
+    assert BASE.describe()["data"] == f"{__name__}.own_data {fingerprint.source_hash(own_data)}"
+    orders = [Setting("x", fit_options=dict(pairs)) for pairs in ((("lr", 0.1), ("epochs", 2)), (("epochs", 2), ("lr", 0.1)))]
+    assert module._cache_file(orders[0], 0) == module._cache_file(orders[1], 0) is not None
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setting.label = "y"  # type: ignore[misc]
+
+
+def test_where_runs_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cache_folder() == tmp_path / "cache" / "runs"
+    outcome = compare([BASE], seeds=1, workers=1, progress=False)
+    [file] = cache_folder().iterdir()
+    row = {k: v for k, v in outcome.runs[0].items() if k not in ("label", "seed")}
+    assert file.read_text("utf8") == json.dumps(row, indent=1) + "\n"
+    monkeypatch.delenv("MMLIB_CACHE")
+    assert cache_folder().name == "runs"
+    assert "mmlib" in cache_folder().parts
 
 
 def test_own_splits_are_hashed_by_content() -> None:
@@ -164,6 +221,7 @@ def test_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monkey
         outcome = compare([BASE], seeds=2, workers=1, progress=False)
     assert len(outcome.runs) == 2
     assert len(caught) == 1
+    assert caught[0].filename == __file__, "it points at who called compare"
 
 
 def test_full_cache_leaves_no_partial_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,6 +286,8 @@ def test_errors() -> None:
         compare([BASE, BASE])
     with pytest.raises(ValueError, match="at least one setting"):
         compare([])
+    with pytest.raises(ValueError, match="at least one setting and one seed"):
+        compare([BASE], seeds=[])
     with pytest.raises(ValueError, match="workers: expected 1 or more"):
         compare([BASE], workers=0)
     with pytest.raises(TypeError, match="setting: expected numbers, texts and lists"):
@@ -315,6 +375,48 @@ def test_a_method_without_a_column_has_none_when_it_diverges() -> None:
     wild = run(alone.with_("b", fit_options={"optimizer": "sgd", "lr": 1e30}), 0)
     assert "test_accuracy_b" not in whole
     assert {k for k in wild if k.startswith("test_")} == {k for k in whole if k.startswith("test_")}
+
+
+def made(accuracies: dict[str, list[tuple[float, float]]]) -> Comparison:
+    """A comparison with these accuracies on test and validation data, by label and seed."""
+    runs = [
+        {"label": label, "seed": seed, "test_accuracy": test, "test_loss": 1 - test, "val_accuracy": val,
+         "history": [{"epoch": e, "val_loss": val + e} for e in range(3)]}
+        for label, pairs in accuracies.items() for seed, (test, val) in enumerate(pairs)
+    ]  # fmt: skip
+    return Comparison([Setting(label) for label in accuracies], [0, 1], runs)
+
+
+def test_what_a_comparison_says_by_hand() -> None:
+    outcome = made({"x": [(0.5, 0.9), (0.7, 0.7)], "y": [(0.8, 0.6), (0.9, 0.8)]})
+    assert outcome.difference("y", "x") == pytest.approx(mean_interval([0.3, 0.2]))
+    assert outcome.interval("x", "val_accuracy") == pytest.approx(mean_interval([0.9, 0.7]))
+    assert outcome.best(["x", "y"]) == "x", "by validation, not by test"
+    epochs, mean, low, high = outcome.curve("y", "val_loss")
+    assert epochs.tolist() == [0, 1, 2]
+    assert mean.tolist() == pytest.approx([0.7, 1.7, 2.7])
+    assert (low[1], high[1]) == pytest.approx(mean_interval([1.6, 1.8])[1:])
+    assert list(outcome.frame.columns) == ["label", "seed", "test_accuracy", "test_loss", "val_accuracy"]
+    table = outcome.table()
+    assert list(table.columns) == ["accuracy", "low", "high", "seeds", "val_accuracy"], "no losses, and no accuracy twice"
+    assert list(table["accuracy"]) == pytest.approx([0.6, 0.85])
+    chosen = outcome.table(columns=["test_loss", "probe_a"])
+    assert list(chosen.columns) == ["accuracy", "low", "high", "seeds", "test_loss", "probe_a"]
+    assert chosen["probe_a"].isna().all()
+    with pytest.raises(KeyError, match="known: label, seed, test_accuracy, test_loss, val_accuracy.$"):
+        outcome.values("x", "history_")
+    outcome.runs.pop()
+    with pytest.raises(ValueError, match="shorter"):  # no pair is left out in silence
+        outcome.difference("x", "y")
+
+
+def test_progress_is_shown(bars: list[Bar]) -> None:
+    for progress in (True, False):
+        compare([BASE], seeds=2, workers=1, progress=progress)
+    runs, *epochs, again = bars
+    assert (runs.total, runs.count, runs.closed, runs.shown) == (2, 2, True, True)
+    assert (again.total, again.count, again.closed, again.shown) == (2, 2, True, False)  # found in the cache
+    assert [bar.shown for bar in epochs] == [False, False]
 
 
 def test_methods_table() -> None:

@@ -138,6 +138,9 @@ def test_nan_is_welcome_only_where_the_modality_is_absent() -> None:
     a[2] = np.inf
     with pytest.raises(ValueError, match="infinity"):
         MultimodalData({"a": a}, labels)
+    a[1, 1] = np.nan  # the error names the first of several, not the last
+    with pytest.raises(ValueError, match="in 2 of 4 samples, first in sample 1;"):
+        MultimodalData({"a": a}, labels)
 
 
 @pytest.mark.parametrize(
@@ -204,6 +207,28 @@ def test_a_readable_repr() -> None:
         "  b        [2, 3] float32",
         "  by person: 6 groups",
     ]
+    assert repr(numbered()).splitlines()[1:3] == ["  a        [1] float32", "  b        [2, 3] float32"]
+
+
+def test_data_is_itself_and_nothing_else() -> None:
+    data = numbered()
+    assert data == data  # numbers are not compared: that would be a tensor of answers
+    assert data != numbered()
+    both = splits()
+    assert both == both
+    assert both != splits()
+    assert len({data, both}) == 2
+
+
+def test_drop_at_its_bounds() -> None:
+    data = numbered(40)
+    for rate, left in ((0, 40), (1, 0)):
+        dropped = data.drop("a", rate)
+        assert dropped.present is not None
+        assert int(dropped.present["a"].sum()) == left
+    fewer = data.drop("a", 0.5, seed=1).drop("a", 0.2)  # more are gone already: nothing comes back, and no more goes
+    assert fewer.present is not None
+    assert int(fewer.present["a"].sum()) == 20
 
 
 # --- Splits
@@ -244,6 +269,21 @@ def test_splits_drop_on_the_named_splits_alone() -> None:
         assert data.present["a"].float().mean() == 0.5
     with pytest.raises(ValueError, match=r"splits: unknown \['dev'\]; known: train, val, test"):
         splits().drop("a", 0.5, splits=["dev"])
+
+
+def test_splits_drop_with_a_draw_of_its_own_for_every_split_and_seed() -> None:
+    data = numbered(60)
+    same = Splits(data, data, data)
+
+    def lost(made: Splits) -> list[tuple[int, ...]]:
+        return [tuple((~d.present["a"]).nonzero().flatten().tolist()) for _, d in made.items()]  # type: ignore[index]
+
+    draws = [draw for seed in range(5) for draw in lost(same.drop("a", 0.5, seed))]
+    assert len(set(draws)) == 15
+    # stored results rely on which: split number i of seed s is the draw 3 s + i
+    assert draws == [tuple((~data.drop("a", 0.5, d).present["a"]).nonzero().flatten().tolist()) for d in range(15)]  # type: ignore[index]
+    assert lost(same.drop("a", 0.5)) == draws[:3]
+    assert lost(same.map(lambda d: d.drop("a", 0.5))) == [draws[0]] * 3
 
 
 def test_splits_only_and_map() -> None:

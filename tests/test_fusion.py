@@ -123,3 +123,21 @@ def test_bad_input() -> None:
         FiLM(DIMS, 4, target="x")
     with pytest.raises(ValueError, match="features of one size"):
         NonLocal({"a": 2, "b": 3}, 4)
+
+
+def test_sizes_inside() -> None:
+    assert made(Gated, {"a": 2, "b": 3})[0].head.in_features == 3
+    assert Gated({"a": 2, "b": 3}, 4, hidden=7).head.in_features == 7
+    for dims, squeezed in ((DIMS, 3), ({"a": 2, "b": 1}, 1), ({"a": 3}, 1)):  # a fourth, and at least one
+        fusion, features = made(SqueezeExcitation, dims)
+        assert fusion.gate[0].weight.shape == (squeezed, sum(dims.values()))
+        assert fusion(features)[0].shape == (7, 4)
+    gate = made(NonLocal)[0]
+    assert all(layer.bias is None for layer in (gate.query, gate.key, gate.value, gate.out))
+    assert Concat({"a": 2}, 2).num_classes == 2
+
+
+def test_a_fusion_that_does_not_fuse_says_so() -> None:
+    fusion, features = made(Fusion)
+    with pytest.raises(NotImplementedError):
+        fusion(features)

@@ -18,11 +18,12 @@ from mmlib.data import load
 from mmlib.data.core import MultimodalData, Splits
 from mmlib.fusion import FUSIONS
 from mmlib.methods import GradientBlending, Joint, LateFusion
-from mmlib.methods.base import unimodal_heads
-from mmlib.methods.blending_estimate import head_losses, split_holdout
+from mmlib.methods.base import Recipe, unimodal_heads
+from mmlib.methods.blending_estimate import head_losses, split_holdout, train_aside
 from mmlib.methods.gradient_blending import blend_weights, overfitting_to_generalization
 from mmlib.metrics import overfitting
 from mmlib.model import build
+from mmlib.randomness import derive
 from mmlib.train import evaluate, fit
 from tests.conftest import make_tiny
 
@@ -117,8 +118,11 @@ def test_guards() -> None:
             blend_weights(torch.ones(2) if wrong.numel() else wrong, wrong)
     with pytest.raises(ValueError, match="expected finite numbers, found"):
         blend_weights(torch.tensor([1.0, math.nan]), one)
-    with pytest.raises(ValueError, match="floor: expected"):
-        blend_weights(one, one, floor=0)
+    for floor in (0, 1.5, -0.1):
+        with pytest.raises(ValueError, match=r"floor: expected a number in \(0, 1\]"):
+            blend_weights(one, one, floor=floor)
+    # a floor of 1: all overfitting counts as that of the worst, and gains alone decide
+    assert blend_weights(torch.tensor([1.0, 3.0]), torch.tensor([0.1, 4.0]), floor=1).tolist() == pytest.approx([0.25, 0.75])
 
 
 # --- the method
@@ -186,6 +190,10 @@ def test_a_head_without_weight_learns_but_moves_no_encoder() -> None:
     assert any(n.startswith("fusion") and bool(g.any()) for n, g in found.items())
     assert any(n.startswith("encoders.a") and bool(g.any()) for n, g in found.items())
     assert not any(n.startswith("encoders.b") and bool(g.any()) for n, g in found.items())
+    _, all_weighed = gradients(GradientBlending((0.2, 0.5, 0.3)), splits)
+    for name, gradient in found.items():
+        if name.startswith(("own", "fusion")):  # at the full rate, weight or not
+            torch.testing.assert_close(gradient, all_weighed[name])
     _, letter = gradients(GradientBlending((1, 0, 0), heads="weighted"), splits)
     assert not any(n.startswith(("own.heads.b", "fusion")) and bool(g.any()) for n, g in letter.items())
 
@@ -217,6 +225,19 @@ def test_blend_prediction_by_hand() -> None:
     torch.testing.assert_close(without.logits, model({"b": data.inputs["b"]}).logits.log_softmax(1))
 
 
+def test_blend_prediction_where_everything_is_there() -> None:
+    splits = make_tiny(("a", "b"))
+    model, method = build(splits), GradientBlending([0.5, 0.2, 0.3], predict="blend")
+    method.setup(model, splits.train, 0)
+    plain: Any = model(splits.test.inputs)
+    found = method.predict(model, splits.test.inputs)
+    heads = [method.heads[m](plain.features[m]).softmax(1) for m in ("a", "b")]
+    expected = 0.5 * heads[0] + 0.2 * heads[1] + 0.3 * plain.logits.softmax(1)
+    torch.testing.assert_close(found.logits.exp(), expected)
+    everybody = {m: torch.ones(len(splits.test), dtype=torch.bool) for m in ("a", "b")}
+    torch.testing.assert_close(method.predict(model, splits.test.inputs, everybody).logits, found.logits)
+
+
 # --- the estimate
 
 
@@ -238,6 +259,14 @@ def test_holdout_keeps_apart_what_it_names(kind: Any) -> None:
     assert len(rows.unique(dim=0)) == len(rows), "no sample on both sides"
 
 
+def test_holdout_takes_at_least_one() -> None:
+    data = grouped().train
+    _, held = split_holdout(data, "random", 0.001, 0)
+    assert sorted(held.labels.tolist()) == [0, 1, 2]
+    _, held = split_holdout(data, "voice", 0.01, 0)
+    assert len(held.groups["voice"].unique()) == 1
+
+
 def test_holdout_errors() -> None:
     data = grouped().train
     with pytest.raises(ValueError, match="holdout: unknown 'speaker'; known: random, voice, language"):
@@ -249,7 +278,8 @@ def test_holdout_errors() -> None:
     by_class = MultimodalData(data.inputs, data.labels, 3, groups={"voice": data.labels})
     with pytest.raises(ValueError, match="holdout: the held-out part has no sample of class"):
         split_holdout(by_class, "voice", 0.3, 0)
-    single = data.select([*(data.labels == 0).nonzero().squeeze(1).tolist(), int((data.labels == 1).nonzero()[0])])
+    one_each = [int((data.labels == c).nonzero()[0]) for c in (1, 2)]  # the error names the first of two
+    single = data.select([*(data.labels == 0).nonzero().squeeze(1).tolist(), *one_each])
     with pytest.raises(ValueError, match="holdout: the part to train on has no sample of class 1"):
         split_holdout(single, "random", 0.3, 0)
     only_one = MultimodalData(
@@ -267,6 +297,75 @@ def test_head_losses_are_what_evaluate_says() -> None:
     fit(model, splits, method, **OPTIONS)
     found, row = head_losses(model, method.heads, splits.val), evaluate(model, splits.val, method)
     assert found == pytest.approx({"a": row["loss_a"], "b": row["loss_b"], "joint": row["loss"]})
+
+
+def test_head_losses_draw_nothing_build_no_graph_and_leave_the_mode_as_it_was() -> None:
+    splits = make_tiny(("a", "b"))
+    model, graphs = build(splits, dropout=0.5), []
+    heads = unimodal_heads(model, 0)
+    model.encoders["a"].register_forward_hook(lambda *_: graphs.append(torch.is_grad_enabled()))
+    for mode in (True, False):
+        model.train(mode)
+        assert head_losses(model, heads, splits.val) == head_losses(model, heads, splits.val)
+        assert model.training == mode
+    assert graphs == [False] * 4
+
+
+@pytest.mark.parametrize("weights", [(0.25, 0.5, 0.25), (0.0, 0.5, 0.5), (1.0, 0.0, 0.0)])
+def test_training_aside_is_training(weights: tuple[float, ...]) -> None:
+    """Side by side with another network, on the batches and with the steps of a run of its own."""
+    splits = make_tiny(("a", "b"))
+    model, apart, other = (build(splits) for _ in range(3))
+    method = GradientBlending(weights)
+    fit(model, splits, method, **{**OPTIONS, "epochs": 2, "keep": "last"}, seed=3)
+    heads, shares = unimodal_heads(apart, 3), dict(zip(("a", "b", "joint"), weights, strict=True))
+    recipe = Recipe(9, 16, lambda parameters: torch.optim.Adam(parameters, lr=1e-2))
+    nets = [(other, unimodal_heads(other, 3), {"a": 0.0, "b": 0.0, "joint": 1.0}), (apart, heads, shares)]
+    train_aside(nets, splits.train, 2, recipe, 3, idle=True)
+    for p, q in zip([*apart.parameters(), *heads.parameters()], [*model.parameters(), *method.parameters()], strict=True):
+        torch.testing.assert_close(p, q)
+
+
+@pytest.mark.parametrize("estimate", ["separate", "shared"])
+def test_losses_after_a_super_epoch_are_those_of_training_aside(estimate: Any) -> None:
+    splits = grouped()
+    model, apart, together = (build(splits) for _ in range(3))
+    method = GradientBlending(estimate=estimate, super_epoch=2)
+    fit(model, splits, method, **OPTIONS, seed=5)
+    [found] = method.measured
+    alone, joint = {"a": 1.0, "b": 1.0, "joint": 0.0}, {"a": 0.0, "b": 0.0, "joint": 1.0}
+    after: dict[str, float] = {}
+    for net, weights in ((apart, alone), (together, joint)):
+        heads = unimodal_heads(net, 5)
+        train_aside([(net, heads, weights)], method.fit_part, 2, method.recipe, derive(5, "aside", 0), idle=estimate == "shared")
+        losses = head_losses(net, heads, method.held_part)
+        after |= {h: losses[h] for h in losses if weights[h]}
+        if estimate == "shared":  # one network: its joint head learned beside the others, and could not change the features
+            after = losses
+            break
+    assert {h: found["val"][h][1] for h in after} == pytest.approx(after, rel=1e-4)
+
+
+def test_until_a_head_generalises_nothing_changes() -> None:
+    splits, made = grouped(), []
+
+    def optimizer(parameters: Any) -> torch.optim.Optimizer:
+        made.append(1)  # the run's own, that of the first estimate, and then those that stand still
+        return torch.optim.SGD(parameters, lr=0.1 if len(made) == 2 else 0.0)
+
+    method = GradientBlending(mode="online", super_epoch=1)
+    method.setup(build(splits), splits.train, 0)
+    assert method.weights == pytest.approx(dict.fromkeys(("a", "b", "joint"), 1 / 3))
+    history = fit(build(splits), splits, method, **{**OPTIONS, "optimizer": optimizer})
+    first, *later = [[row[f"weight_{h}"] for h in ("a", "b", "joint")] for row in history.rows]
+    assert len(set(first)) == 3
+    assert later == [first] * 3
+
+
+def test_given_weights_train_on_everything_in_either_mode() -> None:
+    splits = make_tiny(("a", "b"))
+    runs = [fit(build(splits), splits, GradientBlending([1, 2, 1], mode=m), **OPTIONS).rows for m in ("offline", "online")]  # type: ignore[arg-type]
+    assert [r["train_loss"] for r in runs[0]] == [r["train_loss"] for r in runs[1]]
 
 
 def test_estimate_by_hand() -> None:
@@ -390,11 +489,17 @@ def test_overfitting_from_a_history() -> None:
         ({"holdout_fraction": 1.0}, "holdout_fraction: expected a share between 0 and 1, found 1.0"),
         ({"super_epoch": 0}, "super_epoch: expected 1 epoch or more, found 0"),
         ({"floor": 0}, r"floor: expected a number in \(0, 1\], found 0"),
+        ({"floor": 1.5}, r"floor: expected a number in \(0, 1\], found 1.5"),
     ],
 )
 def test_wrong_options(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         GradientBlending(**options)
+
+
+def test_options_at_their_bounds() -> None:
+    method = GradientBlending(floor=1, super_epoch=1)
+    assert (method.floor, method.super_epoch) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -416,6 +521,7 @@ def test_wrong_weights(weights: Any, message: str) -> None:
 
 def test_a_super_epoch_longer_than_the_run() -> None:
     splits = make_tiny(("a", "b"))
+    assert len(fit(build(splits), splits, GradientBlending(super_epoch=4), **OPTIONS)) == 4
     with pytest.raises(ValueError, match="super_epoch: expected at most the 4 epochs of the run, found 5"):
         fit(build(splits), splits, GradientBlending(super_epoch=5), **OPTIONS)
 

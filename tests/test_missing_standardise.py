@@ -10,7 +10,7 @@ from torch import nn
 
 from mmlib.data import incomplete, load, lose
 from mmlib.data.core import Batch
-from mmlib.methods import MLA, Joint, LateFusion, ModalityDropout
+from mmlib.methods import MLA, GradientBlending, Joint, LateFusion, ModalityDropout
 from mmlib.metrics import GapWatch, features, modality_gap
 from mmlib.model import build
 from mmlib.standardise import PinnedGap, Standardise, StandardisedEncoder
@@ -25,6 +25,10 @@ class WatchedJoint(GapWatch, Joint):
 
 
 class WatchedLateFusion(GapWatch, LateFusion):
+    pass
+
+
+class WatchedBlending(GapWatch, GradientBlending):
     pass
 
 
@@ -96,7 +100,9 @@ def test_incomplete_data_sets() -> None:
 
 def test_modality_dropout_of_rate_zero_is_joint_training_bit_for_bit() -> None:
     splits = make_tiny(("a", "b"), missing=0.3)
-    losses = [fit(build(splits), splits, m, **OPTIONS).frame["train_loss"].tolist() for m in (Joint(), ModalityDropout(0.0))]
+    models = [build(splits, dropout=0.3) for _ in range(2)]  # whose own draws would show any other
+    methods = (Joint(), ModalityDropout(0.0))
+    losses = [fit(m, splits, how, **OPTIONS).frame["train_loss"].tolist() for m, how in zip(models, methods, strict=True)]
     assert losses[0] == losses[1]
 
 
@@ -111,8 +117,26 @@ def test_modality_dropout_drops_the_share_it_says_and_never_the_last() -> None:
     assert kept["a"][~present["b"]].all(), "the only one that a sample has stays"
     both = present["b"]
     assert kept["a"][both].float().mean().item() == pytest.approx(0.7 + 0.09, abs=0.01)  # who would lose both loses none
-    with pytest.raises(ValueError, match="rate: expected a share from 0 to below 1, found 1"):
-        ModalityDropout(1)
+    for rate in (1, 1.5, -0.1):
+        with pytest.raises(ValueError, match=f"rate: expected a share from 0 to below 1, found {rate}"):
+            ModalityDropout(rate)
+
+
+def test_a_step_of_modality_dropout_sees_every_sample_with_all_or_without_what_it_lost() -> None:
+    torch.manual_seed(0)
+    splits = make_tiny(("a", "b"), samples=3000)
+    model, method = build(splits), ModalityDropout(0.4)
+    batch = next(splits.train.batches(2000))
+    n = len(batch.labels)
+    some, none = torch.ones(n, dtype=torch.bool), torch.zeros(n, dtype=torch.bool)
+    with torch.no_grad():
+        views = [model(batch.inputs, {"a": a, "b": b}).logits for a, b in ((some, some), (some, none), (none, some))]
+    loss, output = method.step(model, batch, torch.optim.SGD(model.parameters(), lr=0.1))
+    said = torch.stack([torch.isclose(output.logits, view, atol=1e-5).all(1) for view in views])  # [3, n]
+    assert bool((said.sum(0) == 1).all()), "each sample was seen in exactly one of three ways"
+    shares = said.float().mean(1).tolist()  # whole: both kept, or both lost
+    assert shares == pytest.approx([0.6**2 + 0.4**2, 0.6 * 0.4, 0.6 * 0.4], abs=0.04)
+    assert loss.item() == pytest.approx(torch.nn.functional.cross_entropy(output.logits, batch.labels).item())
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.3])
@@ -132,6 +156,15 @@ def test_watching_the_gap_changes_nothing_and_tells_that_of_the_validation_data(
     seen = features(two, splits.val)
     here = {m: f if splits.val.present is None else f[splits.val.present[m]] for m, f in seen.items()}
     assert after["gap_a_b"].iloc[-1] == pytest.approx(modality_gap(here["a"], here["b"]), rel=1e-5)
+
+
+def test_a_watched_method_still_starts_its_epochs() -> None:
+    splits = make_tiny(("a", "b"))
+    made = [kind(mode="online", super_epoch=1) for kind in (GradientBlending, WatchedBlending)]
+    plain, watched = (fit(build(splits), splits, method, **OPTIONS).rows for method in made)
+    assert [len(method.measured) for method in made] == [3, 3], "weights are estimated as an epoch starts"
+    for row, told in zip(plain, watched, strict=True):
+        assert {k: told[k] for k in row} == {**row, "seconds": told["seconds"]}
 
 
 def test_standardised_features_have_their_centre_at_zero_and_length_one() -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from mmlib.data.core import Batch
 from mmlib.encoders import MLPEncoder
 from mmlib.methods import MLA, LateFusion
-from mmlib.methods.mla import fuse_by_uncertainty, predictive_entropy, update_projection
+from mmlib.methods.mla import fuse_by_uncertainty, predictive_entropy, step_where_any, update_projection
 from mmlib.methods.mla_fusion import fixed_weights, log_mixture, uncertainty_weights
 from mmlib.methods.mla_projection import mean_feature, project_gradient, ridge_at
 from mmlib.model import MultimodalClassifier, build
@@ -121,6 +121,13 @@ def test_projection_leaves_what_is_orthogonal() -> None:
     gradient = torch.tensor([[1.0, 1.0, 1.0]])
     torch.testing.assert_close(project_gradient(gradient, p), torch.tensor([[0.0, 0.0, 1.0]]), atol=1e-3, rtol=0)
     assert torch.equal(update_projection(p, torch.zeros(3), 1.0), p), "a modality without a sample changes nothing"
+
+
+@pytest.mark.parametrize("size", [2.0**-10, 1.0, 64.0])
+def test_a_ridge_that_rounding_would_lose_counts_as_eight_epsilons(size: float) -> None:
+    eps = torch.finfo(torch.float32).eps
+    left = update_projection(torch.eye(1), torch.tensor([size]), ridge=1e-30)
+    assert left.item() == pytest.approx(8 * eps, rel=0.07)  # 1 - h^2 / (h^2 + 8 eps h^2)
 
 
 def test_mean_feature_counts_who_is_there() -> None:
@@ -231,6 +238,9 @@ def test_nothing_to_fuse() -> None:
         fuse_by_uncertainty({})
     with pytest.raises(ValueError, match="1 of 3 have none .the first is sample 1"):
         fuse_by_uncertainty({"a": u, "b": u}, {"a": torch.tensor([True, False, False]), "b": torch.tensor([True, False, True])})
+    twice = torch.tensor([True, False, False, True])
+    with pytest.raises(ValueError, match="2 of 4 have none .the first is sample 1"):
+        fuse_by_uncertainty(dict.fromkeys("ab", torch.zeros(4, 2)), {"a": twice, "b": twice})
     with pytest.raises(ValueError, match="one shape"):
         fuse_by_uncertainty({"a": u, "b": torch.zeros(3, 4)})
     with pytest.raises(ValueError, match=r"present\['b'\]: expected shape \[3\], found \[2\]"):
@@ -350,6 +360,29 @@ def test_with_one_modality_the_paper_has_nothing_to_remember() -> None:
     assert not torch.equal(heads["off"], heads["project_before"])
 
 
+def test_before_the_first_epoch_it_is_epoch_zero() -> None:
+    seen: list[float] = []
+
+    def ridge(epochs: float) -> float:
+        seen.append(epochs)
+        return 1.0
+
+    splits = make_tiny(("a", "b", "c"))
+    model, batch = build(splits), next(splits.train.batches(16))
+    for hgm, size in (("paper", 1), ("others", 3)):
+        method = MLA(hgm=hgm, ridge=ridge)  # type: ignore[arg-type]
+        method.setup(model, splits.train, 0)
+        assert method.projections.shape == (size, 64, 64)
+        method.step(model, batch, torch.optim.SGD([*model.parameters(), *method.parameters()], lr=0.1))
+        assert seen[0] == 0
+        seen.clear()
+    shuffled = MLA(order="shuffled")
+    shuffled.setup(model, splits.train, 0)
+    first = [shuffled._turns() for _ in range(20)]
+    shuffled.start_epoch(0, model, splits.train)
+    assert [shuffled._turns() for _ in range(20)] == first
+
+
 def test_orders() -> None:
     def turns(order: Any, batches: int = 1) -> list[list[str]]:
         method = MLA(order=order)
@@ -429,6 +462,21 @@ def test_a_batch_without_a_modality_moves_nothing_of_it(kind: str, fused: bool) 
     assert all(torch.isfinite(v).all() for v in [*model.state_dict().values(), *method.state_dict().values()])
 
 
+@pytest.mark.parametrize("fused", [False, True])
+def test_after_a_step_left_out_the_next_is_taken(fused: bool) -> None:
+    p = nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.Adam([p], lr=0.1, fused=fused)
+    for present, moves in ((torch.zeros(2, dtype=torch.bool), False), (torch.tensor([False, True]), True), (None, True)):
+        before, p.grad = p.detach().clone(), torch.ones(3)
+        step_where_any(optimizer, present)
+        assert torch.equal(p, before) is not moves
+        step_where_any(optimizer, present)
+        assert not hasattr(optimizer, "found_inf"), "left as it was"
+    before = p.detach().clone()
+    optimizer.step()
+    assert not torch.equal(p, before)
+
+
 def test_fused_and_plain_optimisers_agree_where_a_modality_is_missing() -> None:
     heads = []
     for fused in (False, True):
@@ -498,6 +546,12 @@ def test_bad_arguments(options: dict[str, Any], message: str) -> None:
     [
         ({"order": ["a", "x"]}, "order: expected each of a, b once, found a, x"),
         ({"order": ["a"]}, "order: expected each of a, b once, found a"),
+        ({"order": []}, "order: expected each of a, b once, found nothing"),
+        ({"fusion": {}}, "fusion: expected a weight for each of a, b, found none"),
+        ({"fusion": {"a": 1.0, "b": True}}, r"fusion\['b'\]: expected a finite weight larger than 0, found True"),
+        ({"fusion": {"a": 1.0, "b": "2"}}, r"fusion\['b'\]: expected a finite weight larger than 0, found '2'"),
+        ({"fusion": {"a": -0.5, "b": 1.0}}, r"fusion\['a'\]: expected a finite weight larger than 0, found -0.5"),
+        ({"fusion": {"a": math.inf, "b": 1.0}}, r"fusion\['a'\]: expected a finite weight larger than 0, found inf"),
         ({"order": ["a", "a", "b"]}, "order: expected each of a, b once, found a, a, b"),
         ({"fusion": {"a": 1.0}}, "fusion: expected a weight for each of a, b, found a"),
         ({"fusion": {"a": 1.0, "b": 0.0}}, r"fusion\['b'\]: expected a finite weight larger than 0, found 0.0"),

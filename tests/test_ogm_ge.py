@@ -21,6 +21,7 @@ from mmlib.methods import OGMGE, Joint, Method
 from mmlib.methods.ogm_ge import coefficient, discrepancy_ratios, modulation_coefficients, unimodal_scores
 from mmlib.methods.ogm_noise import covariance_noise, gradient_noise, sample_gradients
 from mmlib.model import MultimodalClassifier, Output, build
+from mmlib.randomness import derive
 from mmlib.train import fit
 from tests.conftest import make_tiny
 
@@ -266,6 +267,35 @@ def test_report() -> None:
         assert told[f"coefficient_{m}"] == pytest.approx(coefficient(ratio[m], 0.7).item(), rel=1e-4)
 
 
+def test_before_the_first_epoch_it_is_epoch_zero() -> None:
+    splits = make_tiny(("a", "b"))
+    model = build(splits)
+    batch = next(iter(splits.train.batches(32)))
+    plain = gradients_after(Joint(), model, batch)
+    for window, same in (((1, 9), True), ((0, 0), False)):
+        changed = gradients_after(OGMGE(alpha=2, window=window), model, batch)
+        assert all(torch.equal(plain[n], changed[n]) for n in plain) == same
+
+
+def test_a_step_leaves_no_graph_behind() -> None:
+    splits = make_tiny(("a", "b"))
+    model, method = build(splits), OGMGE(gradients=True)
+    method.setup(model, splits.train, 0)
+    method.step(model, next(splits.train.batches(16)), torch.optim.SGD(model.parameters(), lr=0.1))
+    assert not any(p.grad.requires_grad for p in model.parameters() if p.grad is not None)
+    assert not any(told.requires_grad for told in method.seen)
+
+
+def test_a_modality_that_was_not_passed_has_a_gradient_of_zero() -> None:
+    splits = make_tiny(("a", "b", "c"))
+    batch = next(iter(splits.train.batches(16)))
+    method = OGMGE(gradients=True)
+    gradients_after(method, build(splits), Batch({m: x for m, x in batch.inputs.items() if m != "c"}, batch.labels))
+    told = method.report()
+    assert told["gradient_c"] == 0
+    assert told["gradient_a"] > 0
+
+
 def test_absent_modality_gets_no_noise() -> None:
     model = build(make_tiny(("a", "b", "c")))
     batch = next(iter(make_tiny(("a", "b", "c")).train.batches(16)))
@@ -290,6 +320,7 @@ def test_released_noise_has_one_standard_deviation_per_tensor() -> None:
     assert noise.std().item() == pytest.approx(gradient.std().item(), rel=0.02)
     assert abs(torch.corrcoef(torch.stack([noise.flatten(), gradient.flatten()]))[0, 1].item()) < 0.02
     assert gradient_noise(torch.tensor([2.0])).item() == 0
+    assert bool(gradient_noise(torch.tensor([2.0, 3.0])).all()), "two entries have a standard deviation"
 
 
 def test_noise_comes_from_the_generator() -> None:
@@ -316,6 +347,18 @@ def test_step_adds_the_released_noise_of_the_unscaled_gradient() -> None:
             noise = changed[name] - k[name.split(".")[1]] * gradient
             assert noise.std().item() == pytest.approx(gradient.std().item(), rel=0.08)
             assert noise.mean().item() == pytest.approx(0, abs=0.08 * gradient.std().item())
+
+
+def test_the_released_noise_is_the_generators_first_draw_of_the_epoch() -> None:
+    splits = make_tiny(("a", "b"))
+    model = build(splits)
+    batch = next(iter(splits.train.batches(32)))
+    plain = gradients_after(Joint(), model, batch)
+    changed = gradients_after(OGMGE(alpha=0.0), model, batch)
+    generator = torch.Generator().manual_seed(derive(0, "gradient noise", 0))
+    for name in [n for m in "ab" for n in plain if n.startswith(f"encoders.{m}.")]:
+        expected = plain[name] + gradient_noise(plain[name], generator)
+        torch.testing.assert_close(changed[name], expected, atol=1e-6, rtol=1e-4)
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.4])

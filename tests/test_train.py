@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from mmlib.checkpoint import CheckpointError
 from mmlib.data.core import MultimodalData, Splits
 from mmlib.history import Meter, NonFiniteLossError
 from mmlib.methods import Joint, LateFusion, Unimodal
-from mmlib.model import build
+from mmlib.methods.base import Method, Recipe, masked_cross_entropy
+from mmlib.model import Output, build
 from mmlib.randomness import derive
 from mmlib.train import evaluate, fit, make_optimizer, pick_device
-from tests.conftest import make_tiny
+from tests.conftest import Bar, make_tiny
 
 OPTIONS: dict[str, Any] = {"epochs": 3, "batch_size": 16, "lr": 1e-2, "device": "cpu", "progress": False}
 
@@ -140,6 +142,111 @@ def test_early_stopping() -> None:
     assert "stopped early" in repr(history)
 
 
+class Scripted(Joint):
+    """Whatever was learned, right on as many samples of the validation data as the script has for the epoch."""
+
+    def __init__(self, labels: torch.Tensor, script: list[int]) -> None:
+        super().__init__()
+        self.labels, self.script = labels, list(script)
+
+    def predict(self, *args: Any) -> Output:
+        output = super().predict(*args)
+        right = torch.arange(len(self.labels)) < self.script.pop(0)
+        said = torch.where(right, self.labels, (self.labels + 1) % 3)
+        return Output(output.features, output.unimodal, F.one_hot(said, 3).float())
+
+
+@pytest.mark.parametrize("monitor", ["val_accuracy", "val_loss"])
+@pytest.mark.parametrize("epochs", [1, 2, 5, 9])
+def test_the_best_epoch_is_the_first_of_the_best(monitor: Any, epochs: int) -> None:
+    splits, script = make_tiny(("a",)), [12, 14, 12, 20, 20, 13, 18, 22, 21][:epochs]
+    method = Scripted(splits.val.labels, script)
+    history = fit(build(splits), splits, method, monitor=monitor, **{**OPTIONS, "epochs": epochs})
+    assert [round(row["val_accuracy"] * len(splits.val)) for row in history.rows] == script
+    assert history.best_epoch == script.index(max(script))
+    assert not history.stopped_early
+
+
+@pytest.mark.parametrize(("patience", "length"), [(1, 3), (2, 4), (3, 5), (None, 5)])
+def test_patience_counts_the_epochs_since_the_best(patience: int | None, length: int) -> None:
+    splits = make_tiny(("a",))
+    method = Scripted(splits.val.labels, [12, 14, 13, 13, 20])
+    history = fit(build(splits), splits, method, patience=patience, **{**OPTIONS, "epochs": 5})
+    assert len(history) == length
+    assert history.stopped_early == (length < 5)
+
+
+def test_the_best_epoch_of_a_methods_own_parameters_is_kept_too() -> None:
+    splits = make_tiny(("a", "b"))
+    model, method = build(splits), LateFusion()
+    history = fit(model, splits, method, **{**OPTIONS, "epochs": 10, "lr": 0.1})
+    assert history.best_epoch < 9
+    best = history.rows[history.best_epoch]["val_loss"]
+    assert evaluate(model, splits.val, method)["loss"] == pytest.approx(best, abs=1e-6)
+
+
+def test_evaluation_draws_nothing_builds_no_graph_and_leaves_the_modes_as_they_were() -> None:
+    splits = make_tiny(("a", "b"))
+    model, method, graphs = build(splits, dropout=0.5), LateFusion(), []
+    method.setup(model, splits.train, 0)
+    model.encoders["a"].register_forward_hook(lambda *_: graphs.append(torch.is_grad_enabled()))
+    for mode in (True, False):
+        model.train(mode), method.train(mode)
+        assert evaluate(model, splits.val, method) == evaluate(model, splits.val, method)
+        assert model.training == method.training == mode
+    assert graphs == [False] * 4
+
+
+def test_training_is_training_in_whichever_mode_the_model_came() -> None:
+    splits = make_tiny(("a", "b"))
+    one, two = (build(splits, dropout=0.5) for _ in range(2))
+    assert rows(fit(one, splits, **OPTIONS)) == rows(fit(two.eval(), splits, **OPTIONS))
+
+
+def test_options_at_their_bounds() -> None:
+    splits = make_tiny(("a",))
+    history = fit(build(splits), splits, epochs=1, batch_size=1, patience=1, device="cpu", progress=False)
+    assert len(history) == 1
+    assert 0 < history.rows[0]["seconds"] < 600
+
+
+def test_the_model_is_compiled_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    splits, calls = make_tiny(("a",)), []
+    for wanted in (False, True):
+        model = build(splits)
+        monkeypatch.setattr(model, "compile", lambda *_, **__: calls.append(1))
+        fit(model, splits, compile=wanted, **{**OPTIONS, "epochs": 1})
+        assert len(calls) == wanted
+
+
+def test_progress_is_shown(bars: list[Bar]) -> None:
+    splits = make_tiny(("a",))
+    history = fit(build(splits), splits, **{**OPTIONS, "progress": True})
+    fit(build(splits), splits, **OPTIONS)
+    shown, hidden = bars
+    assert (shown.total, shown.count, shown.closed, shown.shown, hidden.shown) == (3, 3, True, True, False)
+    assert shown.told == {k: f"{history.rows[-1][c]:.3f}" for k, c in (("val", "val_accuracy"), ("loss", "train_loss"))}
+
+
+def test_the_loss_of_those_present_by_hand() -> None:
+    logits, labels = torch.tensor([[2.0, 0.0], [0.0, 1.0], [0.5, 0.0]]), torch.tensor([0, 0, 1])
+    each = F.cross_entropy(logits, labels, reduction="none")
+    for there in ([True, False, False], [True, False, True], [True, True, True]):
+        mask = torch.tensor(there)
+        torch.testing.assert_close(masked_cross_entropy(logits, labels, mask), each[mask].mean())
+    assert masked_cross_entropy(logits, labels, torch.zeros(3, dtype=torch.bool)) == 0
+
+
+def test_the_base_of_methods() -> None:
+    splits = make_tiny(("a",))
+    batch = next(splits.train.batches(4))
+    with pytest.raises(NotImplementedError):
+        Method().step(build(splits), batch, torch.optim.SGD([torch.zeros(1)]))
+    recipe = Recipe(1, 2, lambda p: torch.optim.SGD(p))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        recipe.epochs = 3  # type: ignore[misc]
+
+
 def test_learning_rate_follows_the_scheduler() -> None:
     splits = make_tiny(("a",))
     cosine = fit(build(splits), splits, scheduler="cosine", **OPTIONS)
@@ -153,6 +260,7 @@ def test_optimizers() -> None:
     assert isinstance(make_optimizer("adamw", p, 0.1, 0.2), torch.optim.AdamW)
     assert make_optimizer("sgd", p, 0.1).defaults["momentum"] == 0.9
     assert make_optimizer("adagrad", p, 0.1).defaults["lr"] == 0.1
+    assert all(make_optimizer(name, p, 0.1).defaults["fused"] for name in ("adam", "adamw", "sgd", "adagrad")), "on the CPU, too"
     assert isinstance(make_optimizer(lambda q: torch.optim.Adagrad(q, lr=0.3), p, 0.1), torch.optim.Adagrad)
     with pytest.raises(ValueError, match="optimizer: unknown 'lion'; known: adam, adamw, adagrad, sgd"):
         make_optimizer("lion", p, 0.1)
@@ -278,8 +386,9 @@ def test_disk_filling_up_does_not_end_the_run(tmp_path: Path, monkeypatch: pytes
         save(*args)
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.warns(UserWarning, match="No space left.*training goes on"):
+    with pytest.warns(UserWarning, match="No space left.*training goes on") as caught:
         history = fit(build(splits), splits, checkpoint=path, **OPTIONS)
+    assert {warning.filename for warning in caught} == {__file__}, "it points at who called fit"
     assert len(history) == 3
     monkeypatch.undo()
     assert len(checkpoints.torch.load(path, weights_only=True)["history"]["rows"]) == 1  # the last whole one
@@ -293,9 +402,13 @@ def test_disk_filling_up_does_not_end_the_run(tmp_path: Path, monkeypatch: pytes
     [
         ({"lr": -1e-3}, "lr: expected a positive learning rate, found -0.001"),
         ({"lr": float("nan")}, "lr: expected"),
+        ({"lr": 0.0}, "lr: expected a positive learning rate, found 0.0"),
+        ({"lr": float("inf")}, "lr: expected a positive learning rate, found inf"),
         ({"epochs": 0}, "epochs: expected 1 or more, found 0"),
         ({"batch_size": 0}, "batch_size: expected 1 or more, found 0"),
         ({"weight_decay": -1}, "weight_decay: expected 0 or more"),
+        ({"weight_decay": float("inf")}, "weight_decay: expected 0 or more, found inf"),
+        ({"train_metrics": "guessed"}, "train_metrics: unknown 'guessed'; known: running, evaluated"),
         ({"patience": 0}, "patience: expected 1 or more"),
         ({"monitor": "test_accuracy"}, "monitor: unknown 'test_accuracy'; known: val_accuracy, val_loss"),
         ({"keep": "first"}, "keep: unknown 'first'"),

@@ -1,0 +1,84 @@
+"""Defaults are part of the interface: chapters and stored results rely on them without naming them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mmlib.compare import compare, methods_table
+from mmlib.comparison import Comparison
+from mmlib.data import MultimodalData, Splits, from_arrays, lose
+from mmlib.fusion import FiLM, Gated, SqueezeExcitation
+from mmlib.methods import MLA, OGMGE, GradientBlending, ModalityDropout
+from mmlib.methods.blending_estimate import train_aside
+from mmlib.methods.gradient_blending import blend_weights
+from mmlib.methods.ogm_ge import coefficient, modulation_coefficients
+from mmlib.metrics import linear_probe, mean_interval, overfitting
+from mmlib.model import MultimodalClassifier, build
+from mmlib.setting import Setting
+from mmlib.train import fit, make_optimizer
+
+PLAIN = (bool, int, float, str, tuple)
+DEFAULTS: dict[Callable[..., Any], dict[str, Any]] = {
+    fit: {
+        "epochs": 20, "batch_size": 64, "optimizer": "adam", "lr": 1e-3, "weight_decay": 0.0, "monitor": "val_accuracy",
+        "keep": "best", "train_metrics": "running", "seed": 0, "bf16": False, "compile": False, "resume": False, "progress": True,
+    },
+    make_optimizer: {"weight_decay": 0.0},
+    build: {"fusion": "concat", "dim": 64, "width": 1.0, "dropout": 0.0, "seed": 0},
+    MultimodalClassifier: {"num_classes": 2},
+    compare: {"seeds": 5, "cache": True, "progress": True},
+    Setting: {"data": "digits", "method": "joint", "fusion": "concat", "pretrain_epochs": 0, "probe": False},
+    Comparison: {"seconds": 0.0},
+    Comparison.values: {"column": "test_accuracy"},
+    Comparison.interval: {"column": "test_accuracy"},
+    Comparison.difference: {"column": "test_accuracy"},
+    methods_table: {},
+    FiLM: {},
+    Gated: {},
+    SqueezeExcitation: {"reduction": 4},
+    ModalityDropout: {"rate": 0.3},
+    GradientBlending: {
+        "mode": "offline", "estimate": "separate", "super_epoch": 5, "holdout": "random", "holdout_fraction": 0.25,
+        "heads": "full", "predict": "joint", "floor": 0.01,
+    },
+    blend_weights: {"floor": 0.01},
+    train_aside: {"idle": False},
+    MLA: {
+        "hgm": "paper", "ridge": 1.0, "fusion": "uncertainty", "order": "fixed", "missing": "skip", "head": "shared",
+        "turns": "alternating",
+    },
+    OGMGE: {"alpha": 0.8, "noise": "released", "scale": "all", "form": "paper", "gradients": False},
+    coefficient: {"form": "paper"},
+    modulation_coefficients: {"form": "paper"},
+    MultimodalData: {"num_classes": 0},
+    MultimodalData.drop: {"seed": 0},
+    Splits: {"name": "data"},
+    Splits.drop: {"seed": 0, "splits": ("train", "val", "test")},
+    from_arrays: {"fractions": (0.6, 0.2, 0.2), "num_classes": 0, "name": "own", "seed": 0},
+    lose: {"seed": 0},
+    mean_interval: {"level": 0.95},
+    overfitting: {"start": 0, "end": -1},
+    linear_probe: {"strength": 1.0},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "expected"), DEFAULTS.items(), ids=[f.__qualname__ for f in DEFAULTS])
+def test_defaults(what: Callable[..., Any], expected: dict[str, Any]) -> None:
+    """Plain values alone: what a default of None stands for is left to the tests of what is then done."""
+    found = {name: p.default for name, p in inspect.signature(what).parameters.items() if isinstance(p.default, PLAIN)}
+    assert {name: (value, type(value)) for name, value in found.items()} == {k: (v, type(v)) for k, v in expected.items()}
+
+
+@pytest.mark.parametrize(
+    ("what", "last"), [(fit, "method"), (compare, "seeds"), (GradientBlending, "weights"), (methods_table, "modalities")]
+)
+def test_options_are_given_by_name(what: Callable[..., Any], last: str) -> None:
+    """So that one may be added in between; ``last`` is the last that has a place."""
+    parameters = list(inspect.signature(what).parameters.values())
+    places = [p.name for p in parameters if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    assert places[-1] == last
+    assert all(p.kind is inspect.Parameter.KEYWORD_ONLY for p in parameters[len(places) :])
