@@ -22,8 +22,8 @@ import set_up
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("mmlib", "book/_ext", "tools", "tests", "conftest.py")
-IMPORTS = "numpy, pandas, scipy, sklearn, matplotlib, jupyter_book, sphinx, myst_nb, nbmake, sphinx_book_theme, sphinx_togglebutton"
-TESTS = ("tests/test_set_up.py", "tests/test_tools.py")
+IMPORTS = "numpy, pandas, scipy, sklearn, matplotlib, jupyter_book, sphinx, myst_nb, nbmake, sphinx_book_theme"
+TESTS = ("tests/test_set_up.py", "tests/test_set_up_torch.py", "tests/test_lock.py", "tests/test_tools.py")
 #: two small pins, one of which differs by Python: enough to see tools/set_up.py and this Python's pip at work
 SMALL = ("soupsieve", "iniconfig")
 
@@ -80,8 +80,8 @@ def check(python: set_up.Found, text: str) -> str:
         installs = [sys.executable, "-m", "uv", "pip", "install", "-q", "--python", inside, "-r", str(folder / "lock.txt")]
         run(*installs)
         cache = {"PYTHONPYCACHEPREFIX": str(folder / "pycache")}
-        run(inside, "-m", "compileall", "-q", *SOURCES, **cache)
-        run(inside, "-W", "error::SyntaxWarning", "-c", f"import {IMPORTS}", **cache)
+        run(inside, "-W", "error::SyntaxWarning", "-m", "compileall", "-q", *SOURCES, **cache)
+        run(inside, "-c", f"import {IMPORTS}", **cache)
         path = os.pathsep.join(str(ROOT / part) for part in (".", "tools", "book/_ext"))
         # tests/conftest.py needs torch; these tests do not
         tests = [inside, "-m", "pytest", "--noconftest", "-q", "-p", "no:cacheprovider", *TESTS]

@@ -28,7 +28,7 @@ MACOS = "14.0"  # the oldest that PyTorch has builds for
 SOURCES_ONLY = ("docopt",)  # pure Python, published without a wheel
 HEADER = """\
 # The exact environment of the book and the tests, Python 3.11 to 3.14: `python tools/lock.py` renews it.
-# pyproject.toml says what each is for. Set up by `make`, or by pip install -r requirements.txt
+# pyproject.toml says what each is for.
 """
 
 
