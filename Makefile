@@ -1,10 +1,9 @@
-# make book, make test: each sets up .venv by itself and says at the end where to look. Python 3.11, pip; npm if at hand.
+# make book, make test: each sets up .venv by itself and says at the end where to look. Python 3.11 to 3.14; npm if at hand.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -18,7 +17,7 @@ SOURCES := $(NOTEBOOKS) _config.yml _toc.yml requirements.txt $(shell find mmlib
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help book test lint unit notebooks site browser serve results benchmarks clean
+.PHONY: help book test lint unit notebooks site browser serve results benchmarks pythons clean
 
 help:
 	@echo "make book        build the book; the first time it sets up .venv and runs the chapters"
@@ -27,14 +26,15 @@ help:
 	@echo "make serve       the book at http://127.0.0.1:8000"
 	@echo "make results     compute again what is stored in book/results (long; resumes)"
 	@echo "make benchmarks  speed, on a quiet machine"
+	@echo "make pythons     the lock and what needs no PyTorch, with each Python from 3.11 to 3.14 that is here"
 	@echo "make clean       forget what was built and executed; .venv stays"
+	@echo "PYTHON=python3.12 and TORCH_BACKEND=cpu choose what .venv is made of; see tools/set_up.py"
 
+# Any Python that runs starts the script, which finds the newest suitable one. PYTHON and TORCH_BACKEND reach it as variables.
 $(READY): requirements.txt pyproject.toml
-	@echo "== setting up $(VENV) (a few minutes the first time)"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed, found " + sys.version)'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install -q -r requirements.txt
-	@touch $@
+	@IFS=$$'\n'; for python in $${PYTHON:-} $$(type -ap python3 python3.14 python3.13 python3.12 python3.11 python); do \
+	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 6))' >/dev/null 2>&1; then exec "$$python" tools/set_up.py; fi; \
+	done; echo "Python 3.11 to 3.14 is needed, and none was found: apt install python3-venv, dnf install python3, brew install python" >&2; exit 1
 
 # Tried once; without npm the pages use a CDN, and this says so each time until npm is there.
 $(VENDOR): tools/vendor.py $(READY)
@@ -88,6 +88,10 @@ results: $(READY)
 
 benchmarks: $(READY)
 	@$(BIN)/python -m tests.benchmarks.speed
+
+pythons: $(READY)
+	@echo "== each Python that is here"
+	@$(BIN)/python tools/check_pythons.py
 
 clean:
 	rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

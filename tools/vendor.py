@@ -13,6 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from set_up import how_to
+
 VENDOR = Path(__file__).resolve().parents[1] / "book" / "assets" / "vendor"
 PACKAGES = ("mathjax@3.2.2", "@jupyter-widgets/html-manager@1.0.15")
 #: package folder, files in it, folder under `VENDOR`
@@ -62,7 +64,8 @@ def main(vendor: Path = VENDOR) -> None:
         return
     print(
         "NOTE: npm was not found. The book builds all the same, but its pages will load math and widgets from a CDN.",
-        "Install npm and run this again to serve them with the pages.",
+        "To serve them with the pages, install npm and run this again:",
+        how_to("npm"),
         sep="\n",
         file=sys.stderr,
     )
