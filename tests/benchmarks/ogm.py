@@ -10,6 +10,7 @@ import torch
 from mmlib.data import load
 from mmlib.methods import OGMGE, Joint, Method
 from mmlib.model import build
+from mmlib.train import make_optimizer
 from tests.benchmarks.timing import in_turns
 
 KINDS: dict[str, Callable[[], Method]] = {
@@ -26,7 +27,7 @@ def steps(make: Callable[[], Method], device: str) -> Callable[[], None]:
     model, method = build(splits, seed=0).to(device), make()
     method.setup(model, splits.train, 0)
     method.to(device)
-    optimizer = torch.optim.Adam([*model.parameters(), *method.parameters()], lr=1e-3)
+    optimizer = make_optimizer("adam", [*model.parameters(), *method.parameters()], 1e-3)
     batches = list(splits.train.batches(64))[:-1]  # whole ones
 
     def work() -> None:
