@@ -14,6 +14,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -76,6 +77,14 @@ def faults(text: str, python: str, system: str) -> list[str]:
     return [f"Python {python}, {system}: {line} is needed and not pinned" for line in pins(found) if line not in locked]
 
 
+def check(systems: Sequence[str]) -> list[str]:
+    """What is wrong with the lock, for each Python on these systems."""
+    text = LOCK.read_text("utf8")
+    with ThreadPoolExecutor(4) as pool:  # mostly waiting for answers
+        checks = [pool.submit(faults, text, python, system) for system in systems for python in PYTHONS]
+        return [fault for each in checks for fault in each.result()]
+
+
 def main(arguments: list[str]) -> None:
     if arguments != ["--check"]:
         try:
@@ -83,10 +92,7 @@ def main(arguments: list[str]) -> None:
         except RuntimeError as error:
             sys.exit(str(error))
         return
-    text = LOCK.read_text("utf8")
-    with ThreadPoolExecutor(4) as pool:  # mostly waiting for answers
-        checks = [pool.submit(faults, text, python, system) for system in SYSTEMS for python in PYTHONS]
-        found = [fault for check in checks for fault in check.result()]
+    found = check(SYSTEMS)
     if found:
         sys.exit("\n".join(found))
     print(f"the lock holds for Python {', '.join(PYTHONS)} on {', '.join(SYSTEMS)}")
