@@ -54,7 +54,8 @@ class Where(Joint):
     """Notes who runs it, and with how many threads."""
 
     def report(self) -> dict[str, float]:
-        return {"process": os.getpid(), "threads": torch.get_num_threads()}
+        told = float(os.environ.get("OMP_NUM_THREADS", "nan"))  # what NumPy and scikit-learn go by
+        return {"process": os.getpid(), "threads": torch.get_num_threads(), "told": told}
 
 
 def test_processes_give_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +71,7 @@ def test_processes_give_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> Non
     assert alone.values("joint", "test_loss") == pool.values("joint", "test_loss")
     assert set(alone.history["process"]) == {os.getpid()}
     assert os.getpid() not in set(pool.history["process"])
-    assert set(alone.history["threads"]) == set(pool.history["threads"]) == {1}
+    assert set(alone.history["threads"]) == set(pool.history["threads"]) == set(pool.history["told"]) == {1}
     assert 0 < alone.runs[0]["seconds"] < alone.seconds < 600
 
 

@@ -43,6 +43,16 @@ def test_select_keeps_every_column_together(index: list[int]) -> None:
     assert data.select(index).num_classes == 3
 
 
+def test_what_data_says_of_itself() -> None:
+    data = numbered()
+    assert (len(data), data.num_classes, data.modalities) == (12, 3, ("a", "b"))
+    assert data.shapes == {"a": (1,), "b": (2, 3)}
+    assert data.device.type == "cpu"
+    wider = MultimodalData({**data.inputs, "a": torch.ones(12, 2)}, data.labels)
+    with pytest.raises(ValueError, match=r"val: expected modalities and shapes as in train, .* found \{'a': \(2,\)"):
+        Splits(data, wider, data)
+
+
 def test_select_by_booleans() -> None:
     data = numbered()
     assert aligned(data.select(data.labels == 1), [1, 4, 7, 10])
