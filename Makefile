@@ -17,7 +17,7 @@ SOURCES := $(NOTEBOOKS) _config.yml _toc.yml requirements.txt $(shell find mmlib
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help book test lint unit notebooks site browser serve results benchmarks pythons clean
+.PHONY: help book test lint unit notebooks site browser serve results benchmarks pythons mutants clean
 
 help:
 	@echo "make book        build the book; the first time it sets up .venv and runs the chapters"
@@ -27,6 +27,7 @@ help:
 	@echo "make results     compute again what is stored in book/results (long; resumes)"
 	@echo "make benchmarks  speed, on a quiet machine"
 	@echo "make pythons     the lock and what needs no PyTorch, with each Python from 3.11 to 3.14 that is here"
+	@echo "make mutants     what the unit tests overlook: MUTANTS='--sample 100 --seed 1', hours without"
 	@echo "make clean       forget what was built and executed; .venv stays"
 	@echo "PYTHON=python3.12 and TORCH_BACKEND=cpu choose what .venv is made of; see tools/set_up.py"
 
@@ -92,6 +93,11 @@ benchmarks: $(READY)
 pythons: $(READY)
 	@echo "== each Python that is here"
 	@$(BIN)/python tools/check_pythons.py
+
+# needs nothing else of this package, so it is no part of the lock
+mutants: $(READY)
+	@$(BIN)/pip install -q cosmic-ray==8.7.0
+	@$(BIN)/python tools/mutants.py $(MUTANTS)
 
 clean:
 	rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
