@@ -77,11 +77,11 @@ def faults(text: str, python: str, system: str) -> list[str]:
     return [f"Python {python}, {system}: {line} is needed and not pinned" for line in pins(found) if line not in locked]
 
 
-def check(systems: Sequence[str]) -> list[str]:
-    """What is wrong with the lock, for each Python on these systems."""
+def check(pythons: Sequence[str], systems: Sequence[str]) -> list[str]:
+    """What is wrong with the lock, for each of these Pythons on each of these systems."""
     text = LOCK.read_text("utf8")
     with ThreadPoolExecutor(4) as pool:  # mostly waiting for answers
-        checks = [pool.submit(faults, text, python, system) for system in systems for python in PYTHONS]
+        checks = [pool.submit(faults, text, python, system) for system in systems for python in pythons]
         return [fault for each in checks for fault in each.result()]
 
 
@@ -92,7 +92,7 @@ def main(arguments: list[str]) -> None:
         except RuntimeError as error:
             sys.exit(str(error))
         return
-    found = check(SYSTEMS)
+    found = check(PYTHONS, SYSTEMS)
     if found:
         sys.exit("\n".join(found))
     print(f"the lock holds for Python {', '.join(PYTHONS)} on {', '.join(SYSTEMS)}")
