@@ -44,6 +44,7 @@ $(VENDOR): tools/vendor.py $(READY)
 
 $(SITE): $(SOURCES) $(wildcard book/assets/vendor/versions.txt) | $(READY) $(VENDOR)
 	@echo "== building the book"
+	@rm -rf _build/html/_modules  # Sphinx keeps these, though what is documented there may have changed
 	@$(BIN)/jupyter-book build . --all -W -n --keep-going
 	@touch $@
 
