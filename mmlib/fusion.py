@@ -20,6 +20,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from mmlib.data.by_modality import ByModality
+
 
 class Fusion(nn.Module):
     """Base of all fusions: masks what is absent, then fuses.
@@ -90,7 +92,7 @@ class Sum(Fusion):
 
     def __init__(self, dims: Mapping[str, int], num_classes: int) -> None:
         super().__init__(dims, num_classes)
-        self.heads = nn.ModuleDict({m: nn.Linear(d, num_classes) for m, d in dims.items()})
+        self.heads = ByModality({m: nn.Linear(d, num_classes) for m, d in dims.items()})
 
     def unimodal(self, features: dict[str, Tensor], present: dict[str, Tensor]) -> dict[str, Tensor]:
         return {m: self.heads[m](features[m]) * present[m] for m in self.dims}
@@ -137,8 +139,8 @@ class Gated(Fusion):
     def __init__(self, dims: Mapping[str, int], num_classes: int, hidden: int | None = None) -> None:
         super().__init__(dims, num_classes)
         hidden = hidden or max(dims.values())
-        self.values = nn.ModuleDict({m: nn.Linear(d, hidden) for m, d in dims.items()})
-        self.gates = nn.ModuleDict({m: nn.Linear(sum(dims.values()), hidden) for m in dims})
+        self.values = ByModality({m: nn.Linear(d, hidden) for m, d in dims.items()})
+        self.gates = ByModality({m: nn.Linear(sum(dims.values()), hidden) for m in dims})
         self.head = nn.Linear(hidden, num_classes)
 
     def fuse(self, features: dict[str, Tensor], present: dict[str, Tensor]) -> Tensor:

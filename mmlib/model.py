@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mmlib.data.by_modality import ByModality
 from mmlib.data.core import Splits
 from mmlib.encoders import default_encoder
 from mmlib.fusion import FUSIONS, Concat, Fusion
@@ -62,7 +63,7 @@ class MultimodalClassifier(nn.Module):
             if not isinstance(size, int):
                 raise ValueError(f"encoders[{m!r}]: {type(encoder).__name__} has no attribute dim; pass dims={{{m!r}: size}}")
             sizes[m] = size
-        self.encoders = nn.ModuleDict(encoders)
+        self.encoders = ByModality(encoders)
         self.fusion = fusion(sizes, num_classes)
 
     @property

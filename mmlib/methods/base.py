@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmlib.data.by_modality import ByModality
 from mmlib.data.core import Batch, MultimodalData
 from mmlib.model import MultimodalClassifier, Output
 from mmlib.randomness import derive, seeded
@@ -81,7 +82,7 @@ def masked_cross_entropy(logits: Tensor, labels: Tensor, present: Tensor | None 
 def unimodal_heads(model: MultimodalClassifier, seed: int) -> nn.ModuleDict:
     """A linear head per modality, on the model's device. The draw depends on the seed and the modality's name only,
     so that a modality starts from the same head whichever others are trained beside it."""
-    heads = nn.ModuleDict()
+    heads = ByModality()
     for m, d in model.dims.items():
         with seeded(derive(seed, "head", m)):
             heads[m] = nn.Linear(d, model.num_classes)
