@@ -137,6 +137,6 @@ def build(
     made: dict[str, nn.Module] = {}
     for m, example in splits.train.example.items():
         with seeded(derive(seed, "encoder", m)):  # the same start whichever other modalities there are
-            made[m] = own.get(m) or default_encoder(example, dim, width, dropout)
+            made[m] = own.get(m) or default_encoder(example, dim, width, dropout, max(128, splits.prepare[m].vocabulary))
     with seeded(derive(seed, "fusion")):
         return MultimodalClassifier(made, fusion, splits.num_classes)
