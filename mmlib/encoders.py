@@ -6,12 +6,14 @@ Any `torch.nn.Module` with an attribute ``dim`` can stand in their place: larger
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from mmlib.remembers import Remembers
 
 
 def _positive(**sizes: int) -> None:
@@ -29,7 +31,7 @@ def _check_dropout(dropout: float) -> None:
         raise ValueError(f"dropout: expected a share from 0 to below 1, found {dropout}")
 
 
-class MLPEncoder(nn.Module):
+class MLPEncoder(Remembers, nn.Module):
     """Flat vectors: [B, ...] with ``in_dim`` numbers per sample -> [B, dim]."""
 
     def __init__(self, in_dim: int, dim: int = 64, hidden: Sequence[int] = (64,), dropout: float = 0.0) -> None:
@@ -47,7 +49,7 @@ class MLPEncoder(nn.Module):
         return self.layers(x)  # [B, dim]
 
 
-class ConvEncoder(nn.Module):
+class ConvEncoder(Remembers, nn.Module):
     """Pictures and spectrograms: [B, channels, H, W] -> [B, dim].
 
     Convolutions of size 3, each followed by ReLU; all but the first halve the size. The maximum over each of
@@ -82,7 +84,7 @@ class ConvEncoder(nn.Module):
         return torch.relu(self.out(self.layers(x)))  # [B, dim]
 
 
-class SequenceEncoder(nn.Module):
+class SequenceEncoder(Remembers, nn.Module):
     """Sequences: token ids [B, L] (0 is padding), or vectors [B, L, in_dim] -> [B, dim].
 
     An embedding (or a linear map), one convolution over three steps, and the maximum over time: a word is
@@ -177,3 +179,32 @@ def default_encoder(example: Tensor, dim: int = 64, width: float = 1.0, dropout:
         return SequenceEncoder(in_dim=example.shape[2], dim=dim, dropout=dropout)
     stride = 2 if min(example.shape[2:]) >= 24 else 1
     return ConvEncoder(example.shape[1], dim, (hidden // 4 or 1, hidden // 2 or 1), stride=stride, dropout=dropout)
+
+
+def own_encoder(modality: str, given: nn.Module | Callable[[], nn.Module]) -> nn.Module:
+    """An encoder that a user brought, or made by the function that a user brought."""
+    encoder = given if isinstance(given, nn.Module) else given() if callable(given) else given
+    if not isinstance(encoder, nn.Module):
+        raise TypeError(
+            f"encoders[{modality!r}]: expected a torch.nn.Module, or a function without arguments that makes one, "
+            f"found {type(encoder).__name__}"
+        )
+    return encoder
+
+
+def feature_sizes(encoders: Mapping[str, nn.Module], dims: Mapping[str, int] | None = None) -> dict[str, int]:
+    """modality -> D: from ``dims``, else from the encoder's attribute ``dim``.
+
+    Raises:
+        ValueError: neither says it.
+    """
+    sizes: dict[str, int] = {}
+    for m, encoder in encoders.items():
+        size = (dims or {}).get(m, getattr(encoder, "dim", None))
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ValueError(
+                f"encoders[{m!r}]: {type(encoder).__name__} has no attribute dim, the size of its features; "
+                f"pass dims={{{m!r}: size}}"
+            )
+        sizes[m] = size
+    return sizes

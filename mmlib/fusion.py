@@ -21,9 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from mmlib.data.by_modality import ByModality
+from mmlib.remembers import Remembers
 
 
-class Fusion(nn.Module):
+class Fusion(Remembers, nn.Module):
     """Base of all fusions: masks what is absent, then fuses.
 
     Args:
@@ -145,10 +146,19 @@ class Gated(Fusion):
 
     def fuse(self, features: dict[str, Tensor], present: dict[str, Tensor]) -> Tensor:
         everything = torch.cat(list(features.values()), dim=1)  # [B, sum D]
-        parts = [
-            torch.sigmoid(self.gates[m](everything)) * torch.tanh(self.values[m](features[m])) * present[m] for m in self.dims
-        ]
-        return self.head(torch.stack(parts).sum(0))
+        return self.head(torch.stack([self._passed(m, everything, features, present) for m in self.dims]).sum(0))
+
+    def _passed(self, m: str, everything: Tensor, features: dict[str, Tensor], present: dict[str, Tensor]) -> Tensor:
+        """What of one modality passes its gate, [B, hidden]."""
+        return torch.sigmoid(self.gates[m](everything)) * torch.tanh(self.values[m](features[m])) * present[m]
+
+    def unimodal(self, features: dict[str, Tensor], present: dict[str, Tensor]) -> dict[str, Tensor]:
+        # as the base class has it; only the gate of the modality itself is asked, as nothing passes those of absent ones
+        nothing = {m: torch.zeros_like(x) for m, x in features.items()}
+        nobody = next(iter(features.values())).new_zeros(len(next(iter(features.values()))), self.head.in_features)
+        silence = self.head(nobody) * (1 - 1 / len(self.dims))  # [B, C]
+        alone = {m: torch.cat(list({**nothing, m: features[m]}.values()), dim=1) for m in self.dims}
+        return {m: self.head(self._passed(m, alone[m], features, present)) - silence for m in self.dims}
 
 
 class SqueezeExcitation(Fusion):
