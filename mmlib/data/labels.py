@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,30 +37,38 @@ def encode(
             quantity or like several labels per sample: the message says what to do.
     """
     check_between("num_classes", num_classes, 0, MOST_CLASSES, whole=True)
-    order = _categories(labels)
-    values = _one_kind(_flat(labels))
-    names, codes = np.unique(values, return_inverse=True)  # sorted
-    codes = codes.reshape(-1).astype(np.int64)
-    found: list[ClassName] = names.tolist()
+    if is_frame(labels) and labels.shape[1] == 1:
+        labels = labels.iloc[:, 0]
+    categorical = type(getattr(labels, "dtype", None)).__name__ == "CategoricalDtype"
+    codes, found = _of_categories(labels) if categorical else _sorted(_one_kind(_flat(labels), fractions=classes is not None))
     if classes is not None:
+        if isinstance(classes, str) or not isinstance(classes, Iterable):
+            raise TypeError(f"classes: expected a list of all names, found {classes!r}")
         return _given(codes, found, list(classes), num_classes)
     if num_classes:
         return _numbered(codes, found, num_classes)
-    if order is not None:
-        place = {name: i for i, name in enumerate(c for c in order if c in set(found))}
-        return np.array([place[f] for f in found], dtype=np.int64)[codes], tuple(place)
     if len(found) < 2:
         raise ValueError(f"labels: expected two classes or more, found {found[0]!r} alone")
-    _check_quantity(found, len(codes))
+    if not categorical:
+        _check_quantity(found, len(codes))
     return codes, tuple(found)
 
 
-def _categories(labels: Any) -> list[Any] | None:
-    """The order of a pandas Categorical, or of a Series of them."""
-    held = (
-        labels.cat if type(getattr(labels, "dtype", None)).__name__ == "CategoricalDtype" and hasattr(labels, "cat") else labels
-    )
-    return list(held.categories) if hasattr(held, "categories") else None
+def _sorted(values: NDArray[Any]) -> tuple[NDArray[np.int64], list[ClassName]]:
+    names, codes = np.unique(values, return_inverse=True)
+    return codes.reshape(-1).astype(np.int64), names.tolist()
+
+
+def _of_categories(labels: Any) -> tuple[NDArray[np.int64], list[ClassName]]:
+    """A pandas Categorical, or a Series of one: the categories that occur, in their order; intervals by what they print."""
+    held = getattr(labels, "cat", labels)
+    places = np.asarray(held.codes)
+    if not len(places):
+        raise ValueError("labels: expected at least one sample, found none")
+    _check_missing((places < 0).tolist())
+    occur, codes = np.unique(places, return_inverse=True)
+    names = [_item(held.categories[i]) for i in occur]
+    return codes.reshape(-1).astype(np.int64), [n if isinstance(n, str | int | float) else str(n) for n in names]
 
 
 def _flat(labels: Any) -> NDArray[Any]:
@@ -97,8 +105,8 @@ def _flat(labels: Any) -> NDArray[Any]:
     return array
 
 
-def _one_kind(array: NDArray[Any]) -> NDArray[Any]:
-    """Text, booleans or int64."""
+def _one_kind(array: NDArray[Any], fractions: bool) -> NDArray[Any]:
+    """Text, booleans or int64; float64 where there are ``fractions`` and they are welcome, as all classes are named."""
     if array.dtype.kind == "S":
         array = array.astype(object)
     if array.dtype.kind not in "biufUO":
@@ -116,6 +124,8 @@ def _one_kind(array: NDArray[Any]) -> NDArray[Any]:
     if array.dtype.kind == "f":
         _check_missing(np.isnan(array).tolist())
         if bool((array != np.round(array)).any()):
+            if fractions:
+                return array.astype(np.float64)
             odd = array[array != np.round(array)][0]
             raise ValueError(f"labels: expected classes, found fractions such as {odd:g}. {REGRESSION}")
     if array.dtype.kind in "uf" and not bool((np.abs(array) < 2.0**63).all()):

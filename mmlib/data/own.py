@@ -99,6 +99,8 @@ def from_arrays(
             rows = ((part == 0) & masks[m] if m in masks else part == 0).numpy()
             mean, std = _statistics(prepare[m], array[rows] if scaled[m] else array[rows][:ENOUGH])
             if scaled[m]:
+                if not bool(np.isfinite(std).all()):
+                    raise ValueError(f"inputs[{m!r}]: expected numbers that can be squared, found {np.abs(array[rows]).max():g}")
                 divisor = np.where(std > 0, std, 1.0)
                 prepare[m] = replace(prepare[m], mean=tuple(mean.tolist()), std=tuple(divisor.tolist()))
             else:

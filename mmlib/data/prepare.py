@@ -165,8 +165,9 @@ class Prepare:
                 raise ValueError(f"prepare: expected {kinds[name]} as {name}, found {value!r}")
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in told.items()}
         made = cls(**values)
-        if made.layout not in ("", *LAYOUTS) or len(made.mean) != len(made.std):
-            raise ValueError(f"prepare: expected a known layout and as many means as deviations, found {made}")
+        size = made.shape[0 if len(made.shape) == 3 else -1] if made.mean else 0
+        if made.layout not in ("", *LAYOUTS) or not len(made.mean) == len(made.std) == size or not all(s > 0 for s in made.std):
+            raise ValueError(f"prepare: expected a known layout, a mean and a deviation above 0 for each column, found {made!r}")
         return made
 
     @classmethod

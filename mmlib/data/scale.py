@@ -21,7 +21,8 @@ def columns_of(array: NDArray[Any]) -> NDArray[np.float64]:
 
 def mean_and_deviation(columns: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """[rows, D] -> mean [D] and standard deviation [D]; 0 for a column that is constant but for rounding."""
-    mean, std = columns.mean(0), columns.std(0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, std = columns.mean(0), columns.std(0)
     return mean, np.where(std <= 1e-7 * np.abs(mean), 0.0, std)
 
 

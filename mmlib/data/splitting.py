@@ -71,11 +71,16 @@ def draw(codes: Tensor, groups: Tensor | None, cuts: tuple[float, float], genera
     """
     part = torch.empty(len(codes), dtype=torch.long)
     if groups is None:
+        rest = []  # all but the first of each class
         for members in _strata(codes):
             shuffled = members[torch.randperm(len(members), generator=generator)]
             first, second = max(1, round(cuts[0] * len(members))), round(cuts[1] * len(members))
             for number, chosen in enumerate((shuffled[:first], shuffled[first:second], shuffled[max(first, second) :])):
                 part[chosen] = number
+            rest.append(shuffled[1:])
+        wanted = (1, 2) if cuts[1] < 1 else (1,)
+        if not all(bool((part == number).any()) for number in wanted):  # classes so small that rounding gives a split nothing
+            _deal(part, torch.cat(rest), [round(share * len(codes)) for share in (cuts[1] - cuts[0], 1 - cuts[1])], generator)
         return part
     known, place = torch.unique(groups, return_inverse=True)
     shuffled = torch.randperm(len(known), generator=generator)
@@ -86,6 +91,16 @@ def draw(codes: Tensor, groups: Tensor | None, cuts: tuple[float, float], genera
     for number, side in enumerate(sides):
         of_group[torch.tensor(side, dtype=torch.long)] = number
     return of_group[place]
+
+
+def _deal(part: Tensor, rest: Tensor, sizes: list[int], generator: torch.Generator) -> None:
+    """Give validation and test their ``sizes`` from ``rest``, in place, whatever the classes; less where there is less."""
+    if len(rest) >= 2:
+        val = min(max(1, sizes[0]), max(1, round(len(rest) * sizes[0] / max(1, sum(sizes)))), len(rest) - 1)
+        shuffled = rest[torch.randperm(len(rest), generator=generator)]
+        part[rest] = 0
+        part[shuffled[:val]] = 1
+        part[shuffled[val : val + sizes[1]]] = 2
 
 
 def _strata(codes: Tensor) -> Iterator[Tensor]:
