@@ -181,8 +181,21 @@ def default_encoder(example: Tensor, dim: int = 64, width: float = 1.0, dropout:
     return ConvEncoder(example.shape[1], dim, (hidden // 4 or 1, hidden // 2 or 1), stride=stride, dropout=dropout)
 
 
-def own_encoder(modality: str, given: nn.Module | Callable[[], nn.Module]) -> nn.Module:
-    """An encoder that a user brought, or made by the function that a user brought."""
+def encoder_for(
+    modality: str, given: nn.Module | Callable[[], nn.Module] | None, example: Tensor, dim: int, width: float, dropout: float,
+    vocabulary: int,
+) -> nn.Module:  # fmt: skip
+    """The encoder that a user brought, or that a user's function makes; without one `default_encoder`.
+
+    Raises:
+        TypeError, ValueError: something that is no encoder, or a shape without a default one; the message names the modality.
+    """
+    if given is None:
+        try:
+            reading(example)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"encoders[{modality!r}]: {error}") from None
+        return default_encoder(example, dim, width, dropout, vocabulary)
     encoder = given if isinstance(given, nn.Module) else given() if callable(given) else given
     if not isinstance(encoder, nn.Module):
         raise TypeError(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mmlib.data.by_modality import ByModality
 from mmlib.data.core import Splits
 from mmlib.data.prepare import ClassName, Prepare
-from mmlib.encoders import default_encoder, feature_sizes, own_encoder
+from mmlib.encoders import encoder_for, feature_sizes
 from mmlib.fusion import FUSIONS, Concat, Fusion
 from mmlib.normalise import KINDS, Kind, NormalisedEncoder
 from mmlib.randomness import derive, seeded
@@ -158,9 +158,8 @@ def build(
     made: dict[str, nn.Module] = {}
     for m, example in splits.train.example.items():
         with seeded(derive(seed, "encoder", m)):  # the same start whichever other modalities there are
-            own = (encoders or {}).get(m)
             known = max(128, splits.prepare[m].vocabulary)
-            made[m] = default_encoder(example, dim, width, dropout, known) if own is None else own_encoder(m, own)
+            made[m] = encoder_for(m, (encoders or {}).get(m), example, dim, width, dropout, known)
     sizes = feature_sizes(made, dims)
     if normalise is not None:
         made = {m: NormalisedEncoder(encoder, sizes[m], normalise) for m, encoder in made.items()}

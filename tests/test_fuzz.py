@@ -41,11 +41,11 @@ ODD_LABELS = ["from one", "text", "bool", "series", "float", "huge", "regression
 KINDS_OF_NUMBERS = ["float32", "float64", "float16", "int64", "uint8", "bool", "nan", "huge", "constant", "text", "complex"]
 
 
-@st.composite
-def arrays(draw: st.DrawFn, size: int) -> Any:
-    shape = draw(st.sampled_from(SHAPES[:6] + SHAPES[:2] * 3 + SHAPES[6:]))
-    kind = draw(st.sampled_from(KINDS_OF_NUMBERS[:6] * 2 + KINDS_OF_NUMBERS))
-    generator = np.random.default_rng(draw(st.integers(0, 99)))
+Spec = tuple[tuple[int, ...], str, str, int]  # shape of a sample, kind of numbers, container, seed
+
+
+def array(size: int, shape: tuple[int, ...], kind: str, container: str, seed: int) -> Any:
+    generator = np.random.default_rng(seed)
     if kind in ("int64", "uint8"):
         values: Any = generator.integers(0, 200, (size, *shape)).astype(kind)
     elif kind == "bool":
@@ -62,23 +62,15 @@ def arrays(draw: st.DrawFn, size: int) -> Any:
             values *= 1e30
         elif kind == "constant":
             values[:] = 3.0
-    how = draw(st.sampled_from(["numpy", "numpy", "torch", "list", "frame"]))
-    if how == "torch" and kind not in ("text", "complex"):
+    if container == "torch" and kind not in ("text", "complex"):
         return torch.as_tensor(values)
-    if how == "list":
+    if container == "list":
         return values.tolist()
-    return pd.DataFrame(values) if how == "frame" and values.ndim == 2 else values
+    return pd.DataFrame(values) if container == "frame" and values.ndim == 2 else values
 
 
-@st.composite
-def labels(draw: st.DrawFn, size: int) -> Any:
-    classes = draw(st.integers(1, 5))
-    at = np.random.default_rng(draw(st.integers(0, 99))).integers(0, classes, size)
-    kind = draw(
-        st.sampled_from(
-            ["plain"] * 4 + ["from one", "text", "bool", "series", "float", "huge", "regression", "negative", "two axes"]
-        )
-    )
+def labels(size: int, classes: int, kind: str, seed: int) -> Any:
+    at = np.random.default_rng(seed).integers(0, classes, size)
     made: dict[str, Any] = {
         "plain": at,
         "from one": at + 1,
@@ -94,46 +86,59 @@ def labels(draw: st.DrawFn, size: int) -> Any:
     return made[kind]
 
 
+def groups(size: int, kind: str) -> Any:
+    return {"numbers": np.arange(size) % 6, "text": [f"p{i % 7}" for i in range(size)], "one": np.zeros(size)}[kind]
+
+
 @st.composite
 def tasks(draw: st.DrawFn) -> dict[str, Any]:
-    size = draw(st.sampled_from([40, 60, 60, 12, 3]))
-    names = draw(st.lists(st.sampled_from(NAMES[:8] * 3 + NAMES), min_size=1, max_size=3, unique=True))
-    inputs = {m: draw(arrays(size if draw(st.integers(0, 30)) else size - 1)) for m in names}
-    options: dict[str, Any] = {"seed": draw(st.integers(0, 3))}
-    if draw(st.booleans()):
-        options["scale"] = "standard"
-    if not draw(st.integers(0, 4)):
-        options["split_by"] = draw(st.sampled_from([np.arange(size) % 6, [f"p{i % 7}" for i in range(size)], np.zeros(size)]))
-    if not draw(st.integers(0, 4)) and len(names) > 1:
-        there = np.ones(size, bool)
-        there[:: draw(st.integers(2, 5))] = False
-        options["present"] = {names[0]: there}
-    if not draw(st.integers(0, 6)):
-        options["tokens"] = names[:1]
-    method = draw(st.sampled_from([*METHODS, *METHODS]))
+    names = draw(st.lists(st.sampled_from(NAMES[:8] * 12 + NAMES), min_size=1, max_size=3, unique=True))
+    shape = st.sampled_from(SHAPES[:6] * 2 + SHAPES[:2] * 6 + SHAPES)
+    kind = st.sampled_from(KINDS_OF_NUMBERS[:6] * 8 + KINDS_OF_NUMBERS)
+    classes = st.sampled_from([2, 3, 5, 2, 3, 5, 2, 3, 5, 1])
+    container = st.sampled_from(["numpy", "numpy", "torch", "list", "frame"])
     return {
-        "inputs": inputs,
-        "labels": draw(labels(size)),
-        "options": options,
+        "size": draw(st.sampled_from([40, 60, 60, 60, 40, 40, 12, 3])),
+        "inputs": {m: (draw(shape), draw(kind), draw(container), draw(st.integers(0, 99))) for m in names},
+        "one short": draw(st.integers(0, 30)) == 30,
+        "labels": (draw(classes), draw(st.sampled_from(["plain"] * 18 + ODD_LABELS)), draw(st.integers(0, 99))),
+        "seed": draw(st.integers(0, 3)),
+        "scale": draw(st.sampled_from([None, "standard"])),
+        "split_by": draw(st.sampled_from([None] * 6 + ["numbers", "text", "one"])),
+        "missing": draw(st.sampled_from([0, 0, 0, 2, 5])),
+        "tokens": draw(st.integers(0, 12)) == 12,
+        "layout": draw(st.sampled_from([None, "NHW", "NLD", "NLD", "NHWC", "NCHW"])),
         "fusion": draw(st.sampled_from(["concat", *FUSIONS])),
         "normalise": draw(st.sampled_from([None, None, *KINDS])),
-        "method": method,
-        "batch_size": draw(st.sampled_from([8, 16, 1])),
+        "method": draw(st.sampled_from([*METHODS])),
+        "batch_size": draw(st.sampled_from([8, 16, 16, 1])),
     }
 
 
 def use(task: dict[str, Any], folder: Path) -> None:
-    splits = mmlib.from_arrays(task["inputs"], task["labels"], **task["options"])
+    size, names = task["size"], list(task["inputs"])
+    inputs = {m: array(size - task["one short"], *spec) for m, spec in task["inputs"].items()}
+    options: dict[str, Any] = {"seed": task["seed"], "scale": task["scale"]}
+    if task["split_by"]:
+        options["split_by"] = groups(size, task["split_by"])
+    if task["missing"] and len(names) > 1:
+        options["present"] = {names[0]: np.arange(size) % task["missing"] > 0}
+    if task["tokens"]:
+        options["tokens"] = names[:1]
+    axes = {m: len(spec[0]) + 1 for m, spec in task["inputs"].items()}
+    if task["layout"]:
+        usual = {3: "NLD", len(task["layout"]): task["layout"]}
+        options["layout"] = {m: usual[n] for m, n in axes.items() if n in usual}
+    splits = mmlib.from_arrays(inputs, labels(size, *task["labels"]), **options)
     model = mmlib.build(splits, task["fusion"], normalise=task["normalise"], dim=4, width=0.1)
-    first = splits.modalities[0]
-    made = {"unimodal": lambda: Unimodal(first), "gradient_blending": lambda: GradientBlending(super_epoch=1)}
+    made = {"unimodal": lambda: Unimodal(names[0]), "gradient_blending": lambda: GradientBlending(super_epoch=1)}
     method = made.get(task["method"], METHODS[task["method"]])()
     mmlib.fit(model, splits, method, epochs=1, batch_size=task["batch_size"], device="cpu", progress=False)
     scores = mmlib.evaluate(model, splits.test)
     assert 0 <= scores["accuracy"] <= 1
     kept = mmlib.load_trained(mmlib.save(folder / "model.safetensors", model, overwrite=True))
-    found = mmlib.predict(kept, {first: task["inputs"][first]})
-    assert found.shape == (len(task["labels"]), len(splits.classes))
+    found = mmlib.predict(kept, {names[0]: inputs[names[0]]}, {names[0]: np.ones(size, bool)})
+    assert found.shape == (size, len(splits.classes))
     assert found.sum(1) == pytest.approx(1, abs=1e-3)
 
 

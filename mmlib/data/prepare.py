@@ -121,6 +121,8 @@ class Prepare:
                 raise ValueError(f"{what}: expected whole numbers as token ids, found {odd:g}")
             if not bool((np.abs(array) < 2**53).all()):
                 raise ValueError(f"{what}: expected token ids from 0 to {self.vocabulary - 1:,}, found {np.abs(array).max():g}")
+        if array.dtype.kind == "b":
+            array = array.astype(np.int64)
         if array.size and (array.min() < 0 or (self.known is None and array.max() >= self.vocabulary) or array.max() >= 2**63):
             odd = array.min() if array.min() < 0 else array.max()
             raise ValueError(f"{what}: expected token ids from 0 to {self.vocabulary - 1:,}, found {int(odd)}")
