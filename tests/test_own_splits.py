@@ -79,15 +79,19 @@ def test_hand_made_groups_with_fractions_are_refused_not_merged() -> None:
         MultimodalData({"a": np.ones((2, 1))}, [0, 1], groups={"voice": [0.2, 0.7]})  # type: ignore[dict-item, arg-type]
 
 
-@given(st.lists(st.integers(1, 9), min_size=2, max_size=12), st.integers(0, 99))
-@settings(deadline=None, max_examples=60)
-def test_every_class_is_trained_on_however_rare(counts: list[int], seed: int) -> None:
+@given(
+    counts=st.lists(st.integers(1, 9), min_size=2, max_size=12),
+    seed=st.integers(0, 99),
+    fractions=st.sampled_from([(0.6, 0.2, 0.2), (0.9, 0.05, 0.05), (0.2, 0.1, 0.7), (0.01, 0.98, 0.01)]),
+)
+@settings(deadline=None, max_examples=100)
+def test_every_class_is_trained_on_however_rare(counts: list[int], seed: int, fractions: tuple[float, float, float]) -> None:
     labels = np.repeat(np.arange(len(counts)), counts)
     if sum(counts) - len(counts) < 2:  # one sample of each class for training: none is left for validation or test
         with pytest.raises(ValueError, match="empty with fractions"):
-            own(labels, seed=seed, classes=range(len(counts)))
+            own(labels, seed=seed, fractions=fractions, classes=range(len(counts)))
         return
-    made = own(labels, seed=seed, classes=range(len(counts)))
+    made = own(labels, seed=seed, fractions=fractions, classes=range(len(counts)))
     assert trained(made) == set(range(len(counts)))
     assert sorted(i for _, d in made.items() for i in numbers(d)) == list(range(len(labels)))
 
@@ -148,6 +152,14 @@ def test_validation_is_cut_from_the_training_data_of_an_official_split(by_person
         assert "disjoint" in repr(made)
     else:
         assert made.val.labels.bincount().tolist() == [8, 8]
+
+
+def test_validation_is_cut_even_from_a_handful() -> None:
+    made = own([0, 0, 1, 0, 1], split=["train"] * 3 + ["test"] * 2)
+    assert (len(made.train), len(made.val), len(made.test)) == (2, 1, 2)
+    assert trained(made) == {0, 1}
+    with pytest.raises(ValueError, match="val: empty with fractions"):
+        own([0, 1, 0, 1], split=["train"] * 2 + ["test"] * 2)
 
 
 def test_groups_that_an_official_split_tears_apart_are_told() -> None:

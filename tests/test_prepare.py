@@ -104,6 +104,20 @@ def test_standard_scaling_looks_at_what_is_there() -> None:
     assert made.prepare["a"].mean[0] == pytest.approx(x[there, 0].mean(), abs=3)
 
 
+def test_nothing_to_measure_is_told() -> None:
+    there = np.arange(N) % 3 == 2
+    with pytest.raises(ValueError, match=r"scale\['a'\]: nothing to measure, no training sample has this modality"):
+        from_arrays(
+            {"a": np.ones(N), "b": np.ones(N)},
+            LABELS,
+            present={"a": there},
+            scale="standard",
+            split=["train", "val", "test"] * 20,
+        )
+    with pytest.raises(ValueError, match=r"inputs\['a'\]: expected numbers that can be squared, found 1e\+300"):
+        from_arrays({"a": np.where(np.arange(N) % 2, 1e300, -1e300)}, LABELS, scale="standard")
+
+
 def test_time_stamps_keep_their_digits() -> None:
     stamps = 1.7e9 + np.arange(N) * 1.0  # float32 knows them to within 128 seconds
     made = from_arrays({"a": stamps}, LABELS, scale="standard")
@@ -131,6 +145,8 @@ def test_columns_of_very_different_scale_are_told_by_name() -> None:
         from_arrays({"t": FRAME}, LABELS)
     with pytest.warns(UserWarning, match=r"from 0.\d+ \(column 0\) to .* \(column 1\)"):
         from_arrays({"t": np.stack([RNG.random(N), 17_572 * RNG.random(N)], 1)}, LABELS)
+    with pytest.warns(UserWarning, match=r"inputs\['t'\]: columns of large scale, standard deviations from .*e\+03"):
+        from_arrays({"t": RNG.normal(0, 5000, (N, 2))}, LABELS)
     with pytest.warns(UserWarning, match=r"inputs: modalities of very different scale, .* in 'a' and up to .* in 'b'"):
         from_arrays({"a": RNG.random(N), "b": 1e5 * RNG.random(N)}, LABELS)
     with warnings.catch_warnings():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,8 @@ def from_arrays(
             rows = ((part == 0) & masks[m] if m in masks else part == 0).numpy()
             mean, std = _statistics(prepare[m], array[rows] if scaled[m] else array[rows][:ENOUGH])
             if scaled[m]:
+                if not rows.any():
+                    raise ValueError(f"scale[{m!r}]: nothing to measure, no training sample has this modality")
                 if not bool(np.isfinite(std).all()):
                     raise ValueError(f"inputs[{m!r}]: expected numbers that can be squared, found {np.abs(array[rows]).max():g}")
                 divisor = np.where(std > 0, std, 1.0)
@@ -124,7 +127,7 @@ def _check_finite(modality: str, array: NDArray[Any], mask: Tensor | None) -> No
 
 
 def _statistics(prepare: Prepare, rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation of every column of raw samples, 0 where there is no sample."""
+    """Mean and standard deviation of every column of raw samples; 0 where there is no sample."""
     if not len(rows):
         return np.zeros(1), np.zeros(1)
     return mean_and_deviation(columns_of(arrange(rows, prepare.layout)) / (255 if prepare.bytes else 1))
@@ -143,8 +146,7 @@ def _check_fractions(fractions: Any) -> None:
 def _check_order(given: Mapping[str, Any]) -> None:
     """Raise ValueError where two of pandas's things hold the same rows in another order: they would be paired wrongly."""
     indexed = {what: x.index for what, x in given.items() if hasattr(x, "iloc") and hasattr(x, "index")}
-    for what, index in indexed.items():
-        first, reference = next(iter(indexed.items()))
+    for (first, reference), (what, index) in combinations(indexed.items(), 2):
         if index.equals(reference) or not index.is_unique or len(index) != len(reference):
             continue
         if reference.is_unique and not len(index.difference(reference)):

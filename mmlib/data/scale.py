@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: standard deviations further apart than this are worth a warning
+#: standard deviations further apart than this factor, or above it, are worth a warning
 VERY_DIFFERENT = 100.0
 
 
@@ -51,7 +51,7 @@ def check_scale(scale: Any, modalities: Mapping[str, bool]) -> dict[str, bool]:
 
 
 def warn_about_scales(deviations: Mapping[str, NDArray[np.float64]], names: Mapping[str, tuple[str, ...]]) -> None:
-    """Warn where columns differ so much in scale that the largest drown the others.
+    """Warn where columns differ so much in scale that the largest drown the others, or where all are large.
 
     Args:
         deviations: modality -> standard deviation of each column [D], 0 for constant ones.
@@ -65,11 +65,11 @@ def warn_about_scales(deviations: Mapping[str, NDArray[np.float64]], names: Mapp
             found.append((float(std[small]), float(std[large]), m, small, large))
     advice = "scale='standard' brings all to mean 0 and deviation 1, as measured on the training data"
     for low, high, m, small, large in found:
-        if high > VERY_DIFFERENT * low:
+        if high > VERY_DIFFERENT * min(low, 1.0):  # about 1 is what networks are initialised for
+            kind = "columns of very different scale" if high > VERY_DIFFERENT * low else "columns of large scale"
             first, second = ((names[m][i] if names.get(m) else f"column {i}") for i in (small, large))
             warnings.warn(
-                f"inputs[{m!r}]: columns of very different scale, standard deviations from {low:.3g} ({first}) to {high:.3g} "
-                f"({second}); {advice}",
+                f"inputs[{m!r}]: {kind}, standard deviations from {low:.3g} ({first}) to {high:.3g} ({second}); {advice}",
                 stacklevel=3,
             )
     if len(found) > 1:

@@ -78,9 +78,11 @@ def draw(codes: Tensor, groups: Tensor | None, cuts: tuple[float, float], genera
             for number, chosen in enumerate((shuffled[:first], shuffled[first:second], shuffled[max(first, second) :])):
                 part[chosen] = number
             rest.append(shuffled[1:])
-        wanted = (1, 2) if cuts[1] < 1 else (1,)
-        if not all(bool((part == number).any()) for number in wanted):  # classes so small that rounding gives a split nothing
-            _deal(part, torch.cat(rest), [round(share * len(codes)) for share in (cuts[1] - cuts[0], 1 - cuts[1])], generator)
+        shares = [cuts[1] - cuts[0], 1 - cuts[1]] if cuts[1] < 1 else [1 - cuts[0]]
+        if not all(
+            bool((part == 1 + i).any()) for i in range(len(shares))
+        ):  # classes so small that rounding leaves a split empty
+            _deal(part, torch.cat(rest), [max(1, round(share * len(codes))) for share in shares], generator)
         return part
     known, place = torch.unique(groups, return_inverse=True)
     shuffled = torch.randperm(len(known), generator=generator)
@@ -94,13 +96,15 @@ def draw(codes: Tensor, groups: Tensor | None, cuts: tuple[float, float], genera
 
 
 def _deal(part: Tensor, rest: Tensor, sizes: list[int], generator: torch.Generator) -> None:
-    """Give validation and test their ``sizes`` from ``rest``, in place, whatever the classes; less where there is less."""
-    if len(rest) >= 2:
-        val = min(max(1, sizes[0]), max(1, round(len(rest) * sizes[0] / max(1, sum(sizes)))), len(rest) - 1)
-        shuffled = rest[torch.randperm(len(rest), generator=generator)]
-        part[rest] = 0
-        part[shuffled[:val]] = 1
-        part[shuffled[val : val + sizes[1]]] = 2
+    """Give validation (and test) their ``sizes`` from ``rest``, in place, whatever the classes; less where there is less."""
+    if len(rest) < len(sizes):
+        return
+    val = sizes[0] if sum(sizes) <= len(rest) else round(len(rest) * sizes[0] / sum(sizes))
+    val = min(max(1, val), len(rest) - len(sizes) + 1)
+    shuffled = rest[torch.randperm(len(rest), generator=generator)]
+    part[rest] = 0
+    part[shuffled[:val]] = 1
+    part[shuffled[val : val + sum(sizes[1:])]] = 2
 
 
 def _strata(codes: Tensor) -> Iterator[Tensor]:
