@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mmlib.checkpoint import write_whole
 from mmlib.data.checks import as_mask, check_finite
+from mmlib.data.core import MultimodalData
 from mmlib.data.prepare import Prepare
 from mmlib.encoders import ConvEncoder, MLPEncoder, SequenceEncoder
 from mmlib.fusion import FUSIONS
@@ -164,7 +165,7 @@ def load_trained(
 
 def predict(
     model: MultimodalClassifier,
-    inputs: Mapping[str, Any],
+    inputs: Mapping[str, Any] | MultimodalData,
     present: Mapping[str, Any] | None = None,
     *,
     batch_size: int = 1024,
@@ -174,6 +175,7 @@ def predict(
     Args:
         inputs: modality -> raw arrays [N, ...] as they were given to `mmlib.from_arrays` (arrays, tensors, lists, data frames);
             they are prepared as the training data were. A modality that is not passed is missing in every sample.
+            Or `MultimodalData`, such as ``splits.test``, which is prepared already and says itself what is missing.
         present: modality -> [N] booleans, where some samples lack it.
         batch_size: samples at a time.
 
@@ -187,6 +189,10 @@ def predict(
     method = model.method
     if method is None:
         raise ValueError("model: was never trained; call mmlib.fit first")
+    prepared = inputs if isinstance(inputs, MultimodalData) else None
+    if prepared is not None:
+        inputs, present = prepared.inputs, prepared.present
+    assert isinstance(inputs, Mapping)
     unknown = [m for m in [*inputs, *(present or {})] if m not in model.modalities]
     if unknown or not inputs:
         found = ", ".join(map(str, unknown)) or "none"
@@ -194,7 +200,7 @@ def predict(
     for m in present or {}:
         if m not in inputs:
             raise ValueError(f"present[{m!r}]: expected a modality among the inputs, found {', '.join(inputs)}")
-    arrays = {m: model.prepare[m](x, (present or {}).get(m)) for m, x in inputs.items()}
+    arrays = {m: x if prepared is not None else model.prepare[m](x, (present or {}).get(m)) for m, x in inputs.items()}
     size = len(next(iter(arrays.values())))
     for m, x in arrays.items():
         if len(x) != size:

@@ -16,6 +16,7 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
+from mmlib.data.own import from_arrays
 from mmlib.fusion import FUSIONS, Concat
 from mmlib.keep import TrainedModelError, _digest, load_trained, predict, save
 from mmlib.methods import MLA, Joint, LateFusion
@@ -202,6 +203,20 @@ def test_nan_where_a_modality_is_missing_and_no_sample_at_all() -> None:
     found = predict(model, arrays, {"a": there})
     assert np.isfinite(found).all()
     assert predict(model, {"a": np.zeros((0, 6), np.float32)}).shape == (0, 3)
+
+
+def test_scaled_data_is_scaled_once() -> None:
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 2, 200)
+    table = generator.normal(size=(200, 3)) * [1, 50, 1000] + [0, 7, 5000]
+    table[:, 1] += 100 * labels
+    splits = from_arrays({"table": table}, labels, scale="standard", split=["train"] * 100 + ["val"] * 50 + ["test"] * 50)
+    model = build(splits)
+    fit(model, splits, **{**OPTIONS, "epochs": 20})
+    raw_test = predict(model, {"table": table[150:]})
+    assert (raw_test == predict(model, splits.test)).all(), "data of a split is prepared already"
+    assert (raw_test.argmax(1) == splits.test.labels.numpy()).mean() > 0.7
+    assert predict(model, splits.test)[:, 1] != pytest.approx(predict(model, {"table": splits.test.inputs["table"]})[:, 1])
 
 
 def test_bf16_is_kept(tmp_path: Path) -> None:
