@@ -122,6 +122,10 @@ class SequenceEncoder(Remembers, nn.Module):
             raise ValueError(f"token ids: expected ids from 0 to {known - 1}, found {low} to {high}") from None
 
 
+#: steps from which on a sequence of vectors is taken for a signal
+LONG = 16
+
+
 def reading(example: Tensor) -> str:
     """How `default_encoder` reads a modality: its kind and the encoder, by the type and the number of axes of ``example``.
 
@@ -129,7 +133,7 @@ def reading(example: Tensor) -> str:
         TypeError, ValueError: a type or a shape that no encoder here takes.
 
     >>> reading(torch.zeros(5, 128, 6))
-    'a sequence of 128 steps of 6 numbers (three axes, [N, L, D]): SequenceEncoder'
+    'a sequence of 128 steps of 6 numbers (three axes, [N, L, D]): TemporalEncoder'
     """
     size = list(example.shape[1:])
     if not example.is_floating_point():
@@ -142,10 +146,44 @@ def reading(example: Tensor) -> str:
     if example.ndim == 2:
         return f"a vector of {size[0]} numbers (two axes, [N, D]): MLPEncoder"
     if example.ndim == 3:
-        return f"a sequence of {size[0]} steps of {size[1]} numbers (three axes, [N, L, D]): SequenceEncoder"
+        kind = "TemporalEncoder" if size[0] >= LONG else "SequenceEncoder"
+        return f"a sequence of {size[0]} steps of {size[1]} numbers (three axes, [N, L, D]): {kind}"
     if example.ndim == 4:
         return f"a picture of {size[1]} x {size[2]} with {size[0]} channels (four axes, [N, C, H, W]): ConvEncoder"
     raise ValueError(f"no small encoder for samples of shape {size}: pass encoders={{modality: module}}")
+
+
+class TemporalEncoder(Remembers, nn.Module):
+    """Signals over time, such as windows of a sensor: [B, T, channels] -> [B, dim].
+
+    Convolutions over time, each of which halves the number of steps and is followed by ReLU. At the end the mean and the
+    maximum over time are kept of each filter: how much of it there was, and how strong it got, wherever in the window.
+
+    Args:
+        widths: filters of each convolution. kernel: steps that each of them sees, odd; three of 5 see 29 steps of the signal.
+    """
+
+    def __init__(
+        self, channels: int, dim: int = 64, widths: Sequence[int] = (16, 32, 64), kernel: int = 5, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        _positive(channels=channels, dim=dim, kernel=kernel, **{f"widths[{i}]": w for i, w in enumerate(widths)})
+        _check_dropout(dropout)
+        if not widths or kernel % 2 == 0:
+            raise ValueError(f"TemporalEncoder: expected widths and an odd kernel, found widths {list(widths)}, kernel {kernel}")
+        self.dim, self.kernel = dim, kernel
+        # a convolution is a linear map of every stretch of ``kernel`` steps: on few channels two thirds of nn.Conv1d's time
+        self.filters = nn.ModuleList(nn.Linear(kernel * a, b) for a, b in itertools.pairwise([channels, *widths]))
+        self.dropout = nn.Dropout(dropout)
+        self.out = nn.Linear(2 * widths[-1], dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for filters in self.filters:
+            last = 2 * ((x.shape[1] + 1) // 2) - 1  # every second step is the middle of a stretch
+            padded = F.pad(x, (0, 0, self.kernel // 2, self.kernel // 2))
+            stretches = torch.cat([padded[:, i : i + last : 2] for i in range(self.kernel)], dim=2)  # [B, T / 2, kernel C]
+            x = torch.relu(filters(stretches))
+        return torch.relu(self.out(self.dropout(torch.cat([x.mean(1), x.amax(1)], dim=1))))  # [B, dim]
 
 
 def default_encoder(example: Tensor, dim: int = 64, width: float = 1.0, dropout: float = 0.0, vocabulary: int = 128) -> nn.Module:
@@ -153,6 +191,8 @@ def default_encoder(example: Tensor, dim: int = 64, width: float = 1.0, dropout:
 
     Whole numbers [N, L]: token ids. Floats [N, D]: a vector; [N, L, D]: a sequence; [N, C, H, W]: a picture.
     `mmlib.from_arrays` makes numbers into floats unless they are declared to be tokens.
+    From `LONG` steps on a sequence of floats is taken for a signal, as of a sensor: what it says lies in shapes longer than the
+    three steps that `SequenceEncoder` sees at a time, so it gets a `TemporalEncoder`. Token ids never do, however many.
 
     Args:
         dim: size of the features.
@@ -175,6 +215,8 @@ def default_encoder(example: Tensor, dim: int = 64, width: float = 1.0, dropout:
         return SequenceEncoder(vocabulary=max(vocabulary, int(example.max()) + 1), dim=dim, dropout=dropout)
     if example.ndim == 2:
         return MLPEncoder(example.shape[1], dim, (hidden,), dropout)
+    if example.ndim == 3 and example.shape[1] >= LONG:
+        return TemporalEncoder(example.shape[2], dim, (hidden // 4 or 1, hidden // 2 or 1, hidden), dropout=dropout)
     if example.ndim == 3:
         return SequenceEncoder(in_dim=example.shape[2], dim=dim, dropout=dropout)
     stride = 2 if min(example.shape[2:]) >= 24 else 1

@@ -17,7 +17,7 @@ from mmlib.checkpoint import write_whole
 from mmlib.data.checks import as_mask, check_finite
 from mmlib.data.core import MultimodalData
 from mmlib.data.prepare import Prepare
-from mmlib.encoders import ConvEncoder, MLPEncoder, SequenceEncoder
+from mmlib.encoders import ConvEncoder, MLPEncoder, SequenceEncoder, TemporalEncoder
 from mmlib.fusion import FUSIONS
 from mmlib.methods import METHODS, Method
 from mmlib.model import MultimodalClassifier
@@ -33,6 +33,7 @@ KNOWN: dict[str, Callable[..., nn.Module]] = {
         ConvEncoder,
         MLPEncoder,
         SequenceEncoder,
+        TemporalEncoder,
         NormalisedEncoder,
         StandardisedEncoder,
         *FUSIONS.values(),
