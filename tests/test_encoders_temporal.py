@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mmlib.data.own import from_arrays
 from mmlib.encoders import LONG, SequenceEncoder, TemporalEncoder, default_encoder
-from mmlib.keep import KNOWN
+from mmlib.keep import KNOWN, load_trained, save
+from mmlib.model import build
+from mmlib.train import fit
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 16, 40, 41])
@@ -75,6 +79,16 @@ def test_options() -> None:
     assert KNOWN["TemporalEncoder"] is TemporalEncoder  # kept models make it again
     encoder = TemporalEncoder(3, dropout=0.9)
     assert not torch.equal(encoder(torch.ones(1, 40, 3)), encoder(torch.ones(1, 40, 3)))
+
+
+def test_a_kept_model_makes_it_again(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    splits = from_arrays({"wrist": torch.randn(40, LONG, 3)}, torch.arange(40) % 2, seed=0)
+    model = build(splits, dim=4, width=0.25)
+    fit(model, splits, epochs=1, progress=False)
+    again = load_trained(save(tmp_path / "model", model))
+    assert isinstance(again.encoders["wrist"], TemporalEncoder)
+    assert torch.equal(again(splits.test.inputs).logits, model(splits.test.inputs).logits)
 
 
 @pytest.mark.parametrize(
