@@ -83,7 +83,7 @@ def test_options() -> None:
 
 def test_a_kept_model_makes_it_again(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    splits = from_arrays({"wrist": torch.randn(40, LONG, 3)}, torch.arange(40) % 2, seed=0)
+    splits = from_arrays({"wrist": torch.randn(40, LONG, 3)}, torch.arange(40) % 2, layout={"wrist": "NLD"}, seed=0)
     model = build(splits, dim=4, width=0.25)
     fit(model, splits, epochs=1, progress=False)
     again = load_trained(save(tmp_path / "model", model))

@@ -130,7 +130,7 @@ def make(
         "seed": seed, "train_people": train_people, "window": window, "rate": rate,
         "noise": dict(noise) if isinstance(noise, Mapping) else noise, "missing": missing,
     }  # fmt: skip
-    return Splits(parts[0], parts[1], parts[2], name=NAME, settings=settings)
+    return Splits(parts[0], parts[1], parts[2], name=NAME, settings=settings, classes=ACTIVITIES)
 
 
 def _device(modality: str) -> str:
