@@ -1,5 +1,6 @@
 """The methods, one file each."""
 
+from mmlib.methods.agm import AGM
 from mmlib.methods.base import Method
 from mmlib.methods.gradient_blending import GradientBlending
 from mmlib.methods.joint import Joint
@@ -11,7 +12,18 @@ from mmlib.methods.unimodal import Unimodal
 
 #: name on the command line -> class
 METHODS: dict[str, type[Method]] = {
-    method.name: method for method in (Joint, Unimodal, LateFusion, ModalityDropout, GradientBlending, OGMGE, MLA)
+    method.name: method for method in (Joint, Unimodal, LateFusion, ModalityDropout, GradientBlending, OGMGE, MLA, AGM)
 }
 
-__all__ = ["METHODS", "MLA", "OGMGE", "GradientBlending", "Joint", "LateFusion", "Method", "ModalityDropout", "Unimodal"]
+__all__ = [
+    "AGM",
+    "METHODS",
+    "MLA",
+    "OGMGE",
+    "GradientBlending",
+    "Joint",
+    "LateFusion",
+    "Method",
+    "ModalityDropout",
+    "Unimodal",
+]
