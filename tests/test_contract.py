@@ -14,7 +14,7 @@ import torch
 
 from mmlib.fusion import FUSIONS
 from mmlib.keep import load_trained, predict, save
-from mmlib.methods import AGM, METHODS, MLA, OGMGE, GradientBlending, Joint, LateFusion, Method, ModalityDropout, Unimodal
+from mmlib.methods import AGM, METHODS, MLA, OGMGE, OPM, GradientBlending, Joint, LateFusion, Method, ModalityDropout, Unimodal
 from mmlib.model import MultimodalClassifier, build
 from mmlib.train import evaluate, fit
 from tests.conftest import make_tiny
@@ -32,8 +32,9 @@ CASES: dict[str, Callable[[], Method]] = {
     "modality_dropout": ModalityDropout,
     "ogm_ge": OGMGE,  # as released, but for the tensors it scales: the encoders here have no convolutions
     "agm": AGM,
+    "opm": lambda: OPM(warmup=1),
 }
-NEEDS_TWO = {"ogm_ge", "agm"}  # these compare modalities, and say so where there is only one
+NEEDS_TWO = {"ogm_ge", "agm", "opm"}  # these compare modalities, and say so where there is only one
 OPTIONS = {"epochs": 3, "batch_size": 16, "lr": 1e-2, "device": "cpu", "progress": False}
 
 every_method = pytest.mark.parametrize("make", CASES.values(), ids=CASES.keys())

@@ -8,11 +8,12 @@ from mmlib.methods.late_fusion import LateFusion
 from mmlib.methods.mla import MLA
 from mmlib.methods.modality_dropout import ModalityDropout
 from mmlib.methods.ogm_ge import OGMGE
+from mmlib.methods.opm import OPM
 from mmlib.methods.unimodal import Unimodal
 
 #: name on the command line -> class
 METHODS: dict[str, type[Method]] = {
-    method.name: method for method in (Joint, Unimodal, LateFusion, ModalityDropout, GradientBlending, OGMGE, MLA, AGM)
+    method.name: method for method in (Joint, Unimodal, LateFusion, ModalityDropout, GradientBlending, OGMGE, MLA, AGM, OPM)
 }
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "METHODS",
     "MLA",
     "OGMGE",
+    "OPM",
     "GradientBlending",
     "Joint",
     "LateFusion",
