@@ -14,7 +14,20 @@ import torch
 
 from mmlib.fusion import FUSIONS
 from mmlib.keep import load_trained, predict, save
-from mmlib.methods import AGM, METHODS, MLA, OGMGE, OPM, GradientBlending, Joint, LateFusion, Method, ModalityDropout, Unimodal
+from mmlib.methods import (
+    AGM,
+    METHODS,
+    MLA,
+    MLB,
+    OGMGE,
+    OPM,
+    GradientBlending,
+    Joint,
+    LateFusion,
+    Method,
+    ModalityDropout,
+    Unimodal,
+)
 from mmlib.model import MultimodalClassifier, build
 from mmlib.train import evaluate, fit
 from tests.conftest import make_tiny
@@ -33,8 +46,9 @@ CASES: dict[str, Callable[[], Method]] = {
     "ogm_ge": OGMGE,  # as released, but for the tensors it scales: the encoders here have no convolutions
     "agm": AGM,
     "opm": lambda: OPM(warmup=1),
+    "mlb": MLB,
 }
-NEEDS_TWO = {"ogm_ge", "agm", "opm"}  # these compare modalities, and say so where there is only one
+NEEDS_TWO = {"ogm_ge", "agm", "opm", "mlb"}  # these compare modalities, and say so where there is only one
 OPTIONS = {"epochs": 3, "batch_size": 16, "lr": 1e-2, "device": "cpu", "progress": False}
 
 every_method = pytest.mark.parametrize("make", CASES.values(), ids=CASES.keys())

@@ -6,6 +6,7 @@ from mmlib.methods.gradient_blending import GradientBlending
 from mmlib.methods.joint import Joint
 from mmlib.methods.late_fusion import LateFusion
 from mmlib.methods.mla import MLA
+from mmlib.methods.mlb import MLB
 from mmlib.methods.modality_dropout import ModalityDropout
 from mmlib.methods.ogm_ge import OGMGE
 from mmlib.methods.opm import OPM
@@ -13,13 +14,14 @@ from mmlib.methods.unimodal import Unimodal
 
 #: name on the command line -> class
 METHODS: dict[str, type[Method]] = {
-    method.name: method for method in (Joint, Unimodal, LateFusion, ModalityDropout, GradientBlending, OGMGE, MLA, AGM, OPM)
+    method.name: method for method in (Joint, Unimodal, LateFusion, ModalityDropout, GradientBlending, OGMGE, MLA, AGM, OPM, MLB)
 }
 
 __all__ = [
     "AGM",
     "METHODS",
     "MLA",
+    "MLB",
     "OGMGE",
     "OPM",
     "GradientBlending",
