@@ -21,6 +21,7 @@ from mmlib.methods import (
     MLB,
     OGMGE,
     OPM,
+    QMF,
     GradientBlending,
     Joint,
     LateFusion,
@@ -47,6 +48,7 @@ CASES: dict[str, Callable[[], Method]] = {
     "agm": AGM,
     "opm": lambda: OPM(warmup=1),
     "mlb": MLB,
+    "qmf": lambda: QMF(rank=1.0),
 }
 NEEDS_TWO = {"ogm_ge", "agm", "opm", "mlb"}  # these compare modalities, and say so where there is only one
 OPTIONS = {"epochs": 3, "batch_size": 16, "lr": 1e-2, "device": "cpu", "progress": False}

@@ -10,11 +10,25 @@ from mmlib.methods.mlb import MLB
 from mmlib.methods.modality_dropout import ModalityDropout
 from mmlib.methods.ogm_ge import OGMGE
 from mmlib.methods.opm import OPM
+from mmlib.methods.qmf import QMF
 from mmlib.methods.unimodal import Unimodal
 
 #: name on the command line -> class
 METHODS: dict[str, type[Method]] = {
-    method.name: method for method in (Joint, Unimodal, LateFusion, ModalityDropout, GradientBlending, OGMGE, MLA, AGM, OPM, MLB)
+    method.name: method
+    for method in (
+        Joint,
+        Unimodal,
+        LateFusion,
+        ModalityDropout,
+        GradientBlending,
+        OGMGE,
+        MLA,
+        AGM,
+        OPM,
+        MLB,
+        QMF,
+    )
 }
 
 __all__ = [
@@ -24,6 +38,7 @@ __all__ = [
     "MLB",
     "OGMGE",
     "OPM",
+    "QMF",
     "GradientBlending",
     "Joint",
     "LateFusion",
