@@ -112,7 +112,7 @@ def test_batches_tell_which_samples_they_are(kind: str) -> None:
     splits = make_tiny(("a", "b"), missing=0.2)
     train = splits.train
     data: Any = train if kind == "in memory" else streamed(splits).train
-    numbered = Numbered(data)
+    numbered: Any = Numbered(data)
     seen = []
     pairs = zip(
         numbered.batches(16, torch.Generator().manual_seed(3)), data.batches(16, torch.Generator().manual_seed(3)), strict=True
@@ -124,7 +124,7 @@ def test_batches_tell_which_samples_they_are(kind: str) -> None:
         seen += numbered.index.tolist()
     assert sorted(seen) == list(range(len(train)))
     assert numbered.index is None
-    assert next(numbered.index.tolist() for _ in numbered.batches(50) if numbered.index is not None) == list(range(50))
+    assert next(numbered.index.tolist() for _ in numbered.batches(50)) == list(range(50))
 
 
 def test_past_is_the_sum_of_the_losses_of_each_sample_that_has_the_modality() -> None:
