@@ -27,6 +27,7 @@ from mmlib.methods import (
     LateFusion,
     Method,
     ModalityDropout,
+    Remix,
     Unimodal,
 )
 from mmlib.model import MultimodalClassifier, build
@@ -49,8 +50,9 @@ CASES: dict[str, Callable[[], Method]] = {
     "opm": lambda: OPM(warmup=1),
     "mlb": MLB,
     "qmf": lambda: QMF(rank=1.0),
+    "remix": lambda: Remix(warmup=0),
 }
-NEEDS_TWO = {"ogm_ge", "agm", "opm", "mlb"}  # these compare modalities, and say so where there is only one
+NEEDS_TWO = {"ogm_ge", "agm", "opm", "mlb", "remix"}  # these compare modalities, and say so where there is only one
 OPTIONS = {"epochs": 3, "batch_size": 16, "lr": 1e-2, "device": "cpu", "progress": False}
 
 every_method = pytest.mark.parametrize("make", CASES.values(), ids=CASES.keys())

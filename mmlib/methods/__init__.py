@@ -11,6 +11,7 @@ from mmlib.methods.modality_dropout import ModalityDropout
 from mmlib.methods.ogm_ge import OGMGE
 from mmlib.methods.opm import OPM
 from mmlib.methods.qmf import QMF
+from mmlib.methods.remix import Remix
 from mmlib.methods.unimodal import Unimodal
 
 #: name on the command line -> class
@@ -28,6 +29,7 @@ METHODS: dict[str, type[Method]] = {
         OPM,
         MLB,
         QMF,
+        Remix,
     )
 }
 
@@ -44,5 +46,6 @@ __all__ = [
     "LateFusion",
     "Method",
     "ModalityDropout",
+    "Remix",
     "Unimodal",
 ]
