@@ -27,6 +27,7 @@ from mmlib.methods import (
     LateFusion,
     Method,
     ModalityDropout,
+    Relearning,
     Remix,
     Unimodal,
 )
@@ -51,6 +52,7 @@ CASES: dict[str, Callable[[], Method]] = {
     "mlb": MLB,
     "qmf": lambda: QMF(rank=1.0),
     "remix": lambda: Remix(warmup=0),
+    "relearning": lambda: Relearning(every=2, times=1),
 }
 NEEDS_TWO = {"ogm_ge", "agm", "opm", "mlb", "remix"}  # these compare modalities, and say so where there is only one
 OPTIONS = {"epochs": 3, "batch_size": 16, "lr": 1e-2, "device": "cpu", "progress": False}

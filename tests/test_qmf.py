@@ -124,7 +124,8 @@ def test_batches_tell_which_samples_they_are(kind: str) -> None:
         seen += numbered.index.tolist()
     assert sorted(seen) == list(range(len(train)))
     assert numbered.index is None
-    assert next(numbered.index.tolist() for _ in numbered.batches(50)) == list(range(50))
+    again: Any = Numbered(data)
+    assert next(again.index.tolist() for _ in again.batches(50)) == list(range(50))
 
 
 def test_past_is_the_sum_of_the_losses_of_each_sample_that_has_the_modality() -> None:

@@ -11,6 +11,7 @@ from mmlib.methods.modality_dropout import ModalityDropout
 from mmlib.methods.ogm_ge import OGMGE
 from mmlib.methods.opm import OPM
 from mmlib.methods.qmf import QMF
+from mmlib.methods.relearning import Relearning
 from mmlib.methods.remix import Remix
 from mmlib.methods.unimodal import Unimodal
 
@@ -30,6 +31,7 @@ METHODS: dict[str, type[Method]] = {
         MLB,
         QMF,
         Remix,
+        Relearning,
     )
 }
 
@@ -46,6 +48,7 @@ __all__ = [
     "LateFusion",
     "Method",
     "ModalityDropout",
+    "Relearning",
     "Remix",
     "Unimodal",
 ]
