@@ -48,7 +48,7 @@ CASES: dict[str, Callable[[], Method]] = {
     "modality_dropout": ModalityDropout,
     "ogm_ge": OGMGE,  # as released, but for the tensors it scales: the encoders here have no convolutions
     "agm": AGM,
-    "opm": lambda: OPM(warmup=1),
+    "opm": lambda: OPM(warmup=0),
     "mlb": MLB,
     "qmf": lambda: QMF(rank=1.0),
     "remix": lambda: Remix(warmup=0),

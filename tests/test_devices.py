@@ -248,7 +248,9 @@ def test_no_host_synchronisation_inside_a_step(
     assert waits_in_steps(prepare(make, data(missing), device), device, fused(optimizer)) == []
 
 
-@pytest.mark.parametrize("name", ["joint", "modality_dropout", "gradient_blending", "ogm_ge", "ogm_ge: covariance"])
+@pytest.mark.parametrize(
+    "name", ["joint", "modality_dropout", "gradient_blending", "ogm_ge", "ogm_ge: covariance", "agm", "opm", "mlb"]
+)
 @pytest.mark.parametrize("fusion", FUSIONS)
 @with_and_without
 def test_no_host_synchronisation_in_any_fusion(name: str, fusion: str, missing: float, device: torch.device) -> None:
