@@ -267,3 +267,15 @@ def test_history_has_the_means_over_the_steps() -> None:
     splits = make_tiny(("a", "b"))
     row = fit(build(splits), splits, AGM(), **OPTIONS).rows[0]
     assert {"strength_a", "strength_b", "coefficient_a", "coefficient_b"} <= set(row)
+
+
+def test_an_encoder_is_never_sped_up_by_more_than_the_clip_allows() -> None:
+    model, batches = trained("concat", ("a", "b"))
+    method = AGM(alpha=0.5)
+    steps(method, model, batches[0])
+    method.mean.copy_(torch.tensor([0.0, 18.0]))  # 'a' was ahead by far: tau is 6e7
+    method.start_epoch(1, model, make_tiny(("a", "b")).train)
+    with torch.no_grad():
+        k = method._coefficients(model, model(batches[0].inputs), batches[0])
+    assert k[0].item() == pytest.approx(math.exp(0.5 * 10), rel=1e-4)
+    assert 0 < k[1].item() < 1, "and 'b', which never was ahead, is slowed down as it is now"
