@@ -175,7 +175,7 @@ def test_show_displays_html_with_the_description_as_plain_text(monkeypatch: pyte
     fig, _ = plt.subplots()
     plots.show(fig, alt="Empty axes.", caption="Nothing yet.")
     (picture,) = shown
-    assert picture._repr_html_().startswith('<figure class="mm-figure"')
+    assert picture._repr_mimebundle_()["text/html"].startswith('<figure class="mm-figure"')
     assert repr(picture) == "Figure: Empty axes."
 
 

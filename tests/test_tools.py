@@ -117,15 +117,6 @@ def test_a_chapter_gets_its_link_and_first_cell_once() -> None:
     assert nbformat.writes(nb) == before.replace("some-one/some.book", "n/m")
 
 
-def test_a_chapters_references_have_no_targets_of_their_own() -> None:
-    text = "Text.\n\n```{bibliography}\n:filter: docname in docnames\n```"
-    better = chapter.plain_references(text)
-    assert better == "Text.\n\n```{bibliography}\n:list: bullet\n:filter: docname in docnames\n```"
-    assert chapter.plain_references(better) == better
-    given = "```{bibliography}\n:filter: docname in docnames\n:list: enumerated\n```"
-    assert chapter.plain_references(given) == given
-
-
 def test_the_first_cell_leaves_torch_alone_and_is_idle_where_mmlib_is() -> None:
     code = chapter.install_code(HERE)
     assert "--no-deps" in code

@@ -1,4 +1,4 @@
-"""Give a chapter its link to Colab and its first code cell, or bring both up to date; make its list of references a plain one.
+"""Give a chapter its link to Colab, its first code cell and its list of references, or bring them up to date.
 
     python tools/chapter.py notebooks/01_data.ipynb ...
     python tools/chapter.py --check notebooks/*.ipynb     changes nothing, fails where something is out of date
@@ -16,6 +16,11 @@ from typing import Any
 import address
 import nbformat
 
+sys.path.insert(0, str(address.ROOT / "book" / "_ext"))
+import mmlib_papers
+from mmlib_papers import Paper
+
+REFERENCES = "## References"
 CELL = "install-mmlib"
 LINK = re.compile(r"\[[^\]]*\]\(https://colab\.research\.google\.com/github/[^)]*\)")
 
@@ -32,13 +37,14 @@ def install_code(repository: str) -> str:
     )
 
 
-def plain_references(source: str) -> str:
-    """A chapter's list of references without targets of its own: those are on the book's page of references."""
-    return re.sub(r"(```\{bibliography\}\n)(?!(?::.*\n)*:list:)", r"\1:list: bullet\n", source)
+def with_references(source: str, cited: list[Paper]) -> str:
+    """The last text of a chapter with a list of what the chapter cites, in plain Markdown; without one if it cites nothing."""
+    text = source.partition(REFERENCES)[0].rstrip()
+    return (f"{text}\n\n" if text else "") + f"{REFERENCES}\n\n{mmlib_papers.listed(cited)}" if cited else text
 
 
 def refresh(notebook: Any, path_in_repository: str, repository: str) -> None:
-    """Insert or renew the link and the install cell of a notebook, in place.
+    """Insert or renew the link, the install cell and the list of references of a notebook, in place.
 
     Raises:
         ValueError: the first cell is not Markdown that starts with a title.
@@ -50,9 +56,9 @@ def refresh(notebook: Any, path_in_repository: str, repository: str) -> None:
     title, _, rest = cells[0].source.partition("\n")
     rest = LINK.sub("", rest).strip("\n")
     cells[0].source = f"{title}\n\n{link}" + (f"\n\n{rest}" if rest.strip() else "")
-    for cell in cells:
-        if cell.cell_type == "markdown":
-            cell.source = plain_references(cell.source)
+    written = [cell for cell in cells if cell.cell_type == "markdown"]
+    texts = [cell.source.partition(REFERENCES)[0] for cell in written]
+    written[-1].source = with_references(written[-1].source, mmlib_papers.cited("\n".join(texts), mmlib_papers.papers()))
     cells[:] = [cell for cell in cells if cell.get("id") != CELL]
     cell = nbformat.v4.new_code_cell(install_code(repository), id=CELL, metadata={"tags": ["hide-input", "remove-output"]})
     first_code = next((i for i, other in enumerate(cells) if other.cell_type == "code"), len(cells))

@@ -1,10 +1,15 @@
 """What matplotlib writes for a file, made fit to stand inside a page: ink that follows the page, ids that do not clash.
 
 `mmlib.book.plots` is the module to use; this one holds its string work.
+
+A notebook that JupyterLab does not trust loses every ``<svg>``, ``<style>`` and script of its HTML but not their text, and
+its HTML is shown before any PNG beside it. So a notebook's HTML has a *still*, the PNG, inside. A style shows the SVG where
+it is, and the still where it was taken away. The book drops the stills (`without_stills`).
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import html
 import re
@@ -20,6 +25,13 @@ _STYLE = (
     "max-width:100%;height:auto;overflow:visible;background:none;font-family:system-ui,'DejaVu Sans',sans-serif;"
     "stroke-linejoin:round;stroke-linecap:butt"
 )
+# What is hidden without the style is the text of an SVG whose tags are gone. One page may have outputs of both kinds.
+_LIVE = '<div class="mm-live" style="display:none">'
+_STYLE_OF_STILLS = "<style>.mm-live:has(svg){display:block!important}.mm-live:has(svg)~.mm-still{display:none}</style>"
+_STILLS = re.compile(
+    rf"{_LIVE}(.*?)</div>{re.escape(_STYLE_OF_STILLS)}" + r'(?:<img class="mm-still"[^>]*>)?(?:<p class="mm-still">[^<]*</p>)?',
+    re.DOTALL,
+)
 _shown: Counter[str] = Counter()
 
 
@@ -30,17 +42,45 @@ class Picture:
     svg: str
     alt: str
     caption: str | None = None
+    png: bytes = b""  #: the same, for viewers that take no SVG; none if empty
 
     @property
     def html(self) -> str:
-        caption = f"<figcaption>{html.escape(self.caption)}</figcaption>" if self.caption else ""
-        return f'<figure class="mm-figure" style="margin:0.5em 0">{self.svg}{caption}</figure>'
+        """For a page: the SVG and its caption."""
+        return self._html(self.svg)
 
-    def _repr_html_(self) -> str:
-        return self.html
+    def notebook_html(self, note: str = "", still: bool = True) -> str:
+        """For a notebook: the PNG and a note appear where the viewer takes the SVG away; without ``still`` nothing does."""
+        parts = [f"{_LIVE}{self.svg}</div>{_STYLE_OF_STILLS}"]
+        if still and self.png:
+            width = re.search(r'<svg [^>]*\bwidth="(\d+)"', self.svg)
+            size = f' width="{width[1]}"' if width else ""
+            data = base64.b64encode(self.png).decode()
+            parts.append(f'<img class="mm-still" alt="{html.escape(self.alt)}"{size} src="data:image/png;base64,{data}">')
+        if still and note:
+            parts.append(f'<p class="mm-still">{html.escape(note)}</p>')
+        return self._html("".join(parts))
+
+    def _html(self, content: str) -> str:
+        caption = f"<figcaption>{html.escape(self.caption)}</figcaption>" if self.caption else ""
+        return f'<figure class="mm-figure" style="margin:0.5em 0">{content}{caption}</figure>'
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        return bundle(self.notebook_html(), repr(self), self.png)
 
     def __repr__(self) -> str:
         return f"Figure: {self.alt}"
+
+
+def bundle(page: str, text: str, png: bytes) -> dict[str, Any]:
+    """What a notebook keeps of a figure: HTML, the PNG for converters that know no HTML, and text."""
+    image = {"image/png": base64.b64encode(png).decode()} if png else {}
+    return {"text/html": page, **image, "text/plain": text}
+
+
+def without_stills(page: str) -> str:
+    """HTML that a notebook kept, as the book shows it: without the PNGs for viewers that take no SVG."""
+    return _STILLS.sub(r"\1", page)
 
 
 def check_alt(alt: Any) -> str:

@@ -1,7 +1,8 @@
 """One style for every figure: a colour, a marker and a line style per modality, drawn for light and dark pages.
 
 Figures are shown as inline SVG whose ink is ``currentColor``: one output reads well in the book's light and dark
-theme, in JupyterLab and on Colab. Every figure says in words what it shows. matplotlib is imported when first used.
+theme, in JupyterLab and on Colab. Where a notebook is not trusted, and its SVG is taken away, a PNG appears instead.
+Every figure says in words what it shows. matplotlib is imported when first used.
 
 A chapter calls `use` once, draws with matplotlib and the helpers below, and ends a cell with
 ``show(fig, alt="What one sees, in words.")``.
@@ -61,6 +62,7 @@ _FALLBACK = [
     Look("#A06A2C", "*", (0, (8, 1.5)), "xx"),
 ]
 _others: dict[str, Look] = {}
+STILL_DPI = 144  #: of the PNG: one and a half pixels for each of CSS
 
 
 def look(name: str) -> Look:
@@ -119,7 +121,7 @@ def use() -> None:
     matplotlib.rcParams.update(settings)
 
 
-def picture(fig: Figure, alt: str, caption: str | None = None, close: bool = True) -> Picture:
+def picture(fig: Figure, alt: str, caption: str | None = None, close: bool = True, still: bool = True) -> Picture:
     """Render a figure once, for `show` and for `mmlib.book.widgets.frames`.
 
     Args:
@@ -127,6 +129,7 @@ def picture(fig: Figure, alt: str, caption: str | None = None, close: bool = Tru
         alt: what the figure shows, in words, for readers who do not see it.
         caption: a line of text under the figure.
         close: close the figure, so that a notebook does not show it a second time.
+        still: also keep a PNG, for viewers that take no SVG: notebooks that JupyterLab does not trust, converters.
 
     Raises:
         ValueError: ``alt`` is empty.
@@ -137,11 +140,23 @@ def picture(fig: Figure, alt: str, caption: str | None = None, close: bool = Tru
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "mmlib"}):
         fig.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    png = _png(fig) if still else b""
     if close:
         import matplotlib.pyplot as plt
 
         plt.close(fig)
-    return Picture(inline(buffer.getvalue(), alt), alt, caption)
+    return Picture(inline(buffer.getvalue(), alt), alt, caption, png)
+
+
+def _png(fig: Figure) -> bytes:
+    """The figure on white, since its ink cannot follow the page; few colours, so that notebooks stay small."""
+    from PIL import Image
+
+    drawn, small = io.BytesIO(), io.BytesIO()
+    fig.savefig(drawn, format="png", dpi=STILL_DPI, facecolor="white", metadata={"Software": None})
+    with Image.open(drawn) as image:
+        image.convert("RGB").quantize(64).save(small, format="png", optimize=True)
+    return small.getvalue()
 
 
 def show(fig: Figure, alt: str, caption: str | None = None) -> None:

@@ -1,7 +1,8 @@
 """A slider over pictures made beforehand: it moves in a static page without a kernel, and in live notebooks.
 
 The output is plain HTML: a range input, the pictures as inline SVG, and one line of script in the input itself. It needs
-no library, so it works from a file, on a site, in JupyterLab and on Colab, with mouse, touch and keyboard.
+no library, so it works from a file, on a site, in JupyterLab and on Colab, with mouse, touch and keyboard. A notebook
+that JupyterLab does not trust shows the picture at the start, as a PNG, and says what makes the slider move.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mmlib.book.inline_svg import Picture, check_alt
+from mmlib.book.inline_svg import Picture, bundle, check_alt
 from mmlib.book.plots import picture
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ _MOVE = (
     "f.forEach((e,k)=>{e.hidden=k!==i});const t=f[i].dataset.label;"
     "w.querySelector('output').textContent=t;this.setAttribute('aria-valuetext',t)"
 )
+
+_NOTE = "The slider moves once the notebook is trusted (JupyterLab: File, Trust Notebook) or its cells have been run."
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,18 @@ class Frames:
 
     @property
     def html(self) -> str:
+        """For a page."""
+        return self._html([pic.html for pic in self.pictures])
+
+    def notebook_html(self) -> str:
+        """For a notebook: where scripts and SVG are taken away, the picture at the start is left."""
+        return self._html([pic.notebook_html(_NOTE, still=i == self.start) for i, pic in enumerate(self.pictures)])
+
+    def _html(self, pictures: Sequence[str]) -> str:
         label, last = html.escape(self.labels[self.start]), len(self.pictures) - 1
         shown = "".join(
-            f'<div class="mm-frame" data-label="{html.escape(text)}"{"" if i == self.start else " hidden"}>{pic.html}</div>'
-            for i, (pic, text) in enumerate(zip(self.pictures, self.labels, strict=True))
+            f'<div class="mm-frame" data-label="{html.escape(text)}"{"" if i == self.start else " hidden"}>{pic}</div>'
+            for i, (pic, text) in enumerate(zip(pictures, self.labels, strict=True))
         )
         return (
             f'<div class="mm-frames"><label style="display:block">{html.escape(self.name)}: '
@@ -49,8 +60,8 @@ class Frames:
             f'style="display:block;width:100%;max-width:34em;margin:0.4em 0;cursor:pointer"></label>{shown}</div>'
         )
 
-    def _repr_html_(self) -> str:
-        return self.html
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        return bundle(self.notebook_html(), repr(self), self.pictures[self.start].png)
 
     def __repr__(self) -> str:
         rows = [f"  {text}: {pic.alt}" for text, pic in zip(self.labels, self.pictures, strict=True)]
@@ -84,5 +95,6 @@ def frames(
         raise ValueError(f"alt: expected one text or {len(figures)}, one per figure, found {len(alts)}")
     if not 0 <= start < len(figures):
         raise ValueError(f"start: expected 0 to {len(figures) - 1}, found {start}")
-    made = tuple(f if isinstance(f, Picture) else picture(f, a) for f, a in zip(figures, alts, strict=True))
+    pairs = enumerate(zip(figures, alts, strict=True))
+    made = tuple(f if isinstance(f, Picture) else picture(f, a, still=i == start) for i, (f, a) in pairs)
     return Frames(made, texts, name, start)

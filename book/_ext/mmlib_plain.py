@@ -1,0 +1,119 @@
+"""Chapters are plain Markdown, legible on Colab and in JupyterLab; here they become what the book's builder knows.
+
+Written in a chapter, or on a page of prose             in the book
+``[Wang et al. (2020)](https://arxiv.org/abs/...)``      a citation that leads to the bibliography
+``([Wang et al., 2020](https://arxiv.org/abs/...))``     the same, in brackets
+``[`mmlib.fit`](../book/api.md)``                        a link to the documentation of that name
+``<!-- exercise: ex-label -->``, then a paragraph that   a numbered exercise, up to the next exercise, solution or
+starts with ``**Exercise. Title.**``                     heading, or the end of the cell
+``<details>``, ``<summary>Solution</summary>``,          the folded solution of the exercise before it
+a blank line, the text, ``</details>``
+
+Figures shed what they carry for viewers that take no SVG (`mmlib.book.inline_svg`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import mmlib_papers
+from docutils import nodes
+from mmlib_papers import Paper
+from sphinx.application import Sphinx
+
+MARK = r"<!-- exercise: (?P<label>[\w-]+) -->\n"
+EXERCISE = rf"^{MARK}\*\*Exercise\. (?P<text>(?:(?!<!-- exercise: |<details>|#{{2,6}} ).*(?:\n|\Z))*)"
+SOLUTION = r"^<details>\n<summary>Solution</summary>\n\n(?P<solved>(?s:.*?))\n*</details>$"
+EITHER = re.compile(f"{EXERCISE}|{SOLUTION}", re.MULTILINE)
+API = re.compile(r"\[`(mmlib(?:\.\w+)+)`\]\((?:\.\./book/)?api\.md\)")
+#: what a Markdown viewer would show as it is written, or not at all
+NOISE = {
+    "a role": re.compile(r"\{[a-zA-Z][\w:+-]*\}(?=`)"),
+    "a directive": re.compile(r"^ *(?:`{3,}|:{3,}|~{3,}) *\{", re.MULTILINE),
+    "a link without text": re.compile(r"(?<!!)\[\s*\]\("),
+    "a target": re.compile(r"^\([\w.-]+\)=\s*$", re.MULTILINE),
+    "a substitution": re.compile(r"\{\{.*?\}\}"),
+    "a comment or a block break of MyST": re.compile(r"^(?:%|\+\+\+)(?:\s|$)", re.MULTILINE),
+    "attributes": re.compile(r"(?<=[\])`])\{[.#]?[\w-]+[^}]*\}(?!`)"),
+    "HTML": re.compile(r"<(?!/?details>$|/?summary>|!-- exercise: [\w-]+ -->$|https?://)[a-zA-Z/!][^>]*>", re.MULTILINE),
+}
+
+
+class Converter:
+    """Turns the texts of one document, in order: a solution belongs to the exercise before it."""
+
+    def __init__(self, papers: Sequence[Paper]) -> None:
+        self.papers = papers
+        self.exercise = ""
+
+    def __call__(self, text: str) -> str:
+        """MyST of a text in plain Markdown.
+
+        Raises:
+            ValueError: a solution without an exercise, or a second one.
+        """
+        for paper in self.papers:
+            if paper.address:
+                text = text.replace(paper.parenthetical, f"{{cite:p}}`{paper.key}`")
+                text = text.replace(paper.textual, f"{{cite:t}}`{paper.key}`")
+        return EITHER.sub(self._block, API.sub(r"{py:obj}`\1`", text))
+
+    def _block(self, match: re.Match[str]) -> str:
+        if match["label"]:
+            self.exercise = match["label"]
+            return f"`````{{exercise}}\n:label: {self.exercise}\n**{match['text'].strip()}\n`````\n\n"
+        if not self.exercise:
+            raise ValueError("a solution: expected an exercise before it, each with one solution at most, found none")
+        label, self.exercise = self.exercise, ""
+        return f"`````{{solution}} {label}\n:class: dropdown\n\n{match['solved'].strip()}\n`````\n"
+
+
+def noise(text: str) -> list[str]:
+    """What in a text would be shown as noise by a viewer that knows Markdown and formulas, but no MyST."""
+    for code in (r"^( *)(`{3,}|~{3,})(?! *\{).*?^\1\2", r"\$\$.*?\$\$", r"(?<![}`\w])`[^`\n]+`(?!`)", r"\$[^$\n]+\$"):
+        text = re.sub(code, "code", text, flags=re.MULTILINE | re.DOTALL)
+    found = [f"{what}: {match[0].strip()[:60]!r}" for what, pattern in NOISE.items() for match in pattern.finditer(text)]
+    marks = (text.count("<!-- exercise: "), len(re.findall(MARK + r"\*\*Exercise\. [^*]+\*\*", text)))
+    folds = (text.count("<details>"), text.count("</details>"), len(re.findall(SOLUTION, text, re.MULTILINE)))
+    if len(set(marks)) > 1:
+        found.append("an exercise: expected '<!-- exercise: label -->' and below it '**Exercise. Title.**'")
+    if len(set(folds)) > 1:
+        found.append("a solution: expected <details>, <summary>Solution</summary>, a blank line, text, </details>")
+    return found
+
+
+def read(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Before a document is parsed."""
+    convert = Converter(mmlib_papers.papers())
+    if not app.env.doc2path(docname).endswith(".ipynb"):
+        source[0] = convert(source[0])
+        return
+    notebook = json.loads(source[0])
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            cell["source"] = convert("".join(cell["source"]))
+    source[0] = json.dumps(notebook)
+
+
+def drop_stills(app: Sphinx, doctree: nodes.document) -> None:
+    """Leave out the PNG inside the HTML of a figure, and the one beside it."""
+    from mmlib.book.inline_svg import without_stills
+
+    for raw in doctree.findall(nodes.raw):
+        if "mm-still" in raw.astext() or "mm-live" in raw.astext():
+            raw.children[:] = [nodes.Text(without_stills(raw.astext()))]
+    for bundle in [n for n in doctree.findall(nodes.container) if n.get("nb_element") == "mime_bundle"]:
+        parts: dict[Any, nodes.Node] = {
+            part.get("mime_type"): part for part in bundle.children if isinstance(part, nodes.Element)
+        }
+        if "text/html" in parts and "image/png" in parts:
+            bundle.remove(parts["image/png"])
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.connect("source-read", read)
+    app.connect("doctree-read", drop_stills, priority=100)  # before pictures are looked at and collected
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
