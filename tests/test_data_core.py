@@ -172,6 +172,20 @@ def test_nan_is_welcome_only_where_the_modality_is_absent() -> None:
         (lambda: MultimodalData({"a": np.ones((2, 1))}, [0.5, 1]), ValueError, "fractions or NaN"),
         (lambda: MultimodalData({"a": np.ones((2, 1))}, [0, np.nan]), ValueError, "fractions or NaN"),
         (lambda: numbered(present={"c": [True] * 12}), ValueError, "present: unknown modality 'c'; known: a, b"),
+        (
+            lambda: numbered(present={"a": [0.2] * 12}),
+            ValueError,
+            r"present\['a'\]: expected booleans, or 0 and 1, found 0.2 \(12 of 12",
+        ),
+        (lambda: numbered(present={"a": [1.0, float("nan")] * 6}), ValueError, r"present\['a'\]: .*found nan \(6 of 12"),
+        (lambda: numbered(present={"a": torch.full((12,), 2)}), ValueError, r"present\['a'\]: .*found 2 \(12 of 12"),
+        (
+            lambda: numbered(present={"a": [True, None] * 6}),
+            TypeError,
+            r"present\['a'\]: expected booleans, or 0 and 1, found None",
+        ),
+        (lambda: numbered(present={"a": ["yes"] * 12}), TypeError, r"present\['a'\]: expected booleans"),
+        (lambda: numbered(present=[True] * 12), TypeError, "present: expected a dict from modality to booleans"),
         (lambda: numbered(present={"a": [True] * 3}), ValueError, r"present\['a'\]: expected shape \[12\], found \[3\]"),
         (lambda: numbered(present={"a": [False] * 12, "b": [False] + [True] * 11}), ValueError, "1 of 12 have none"),
         (
@@ -194,6 +208,23 @@ def test_numbers_become_tensors_of_one_kind() -> None:
     assert data.inputs["t"].dtype == torch.int64
     assert data.labels.dtype == torch.int64
     assert data.num_classes == 2
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        [True, False] * 6,
+        [1, 0] * 6,
+        np.array([1.0, 0.0] * 6),
+        np.array([True, False] * 6, dtype=object),
+        torch.tensor([1, 0] * 6),
+    ],
+)
+def test_who_is_present_may_be_told_by_booleans_or_by_0_and_1(mask: Any) -> None:
+    data = numbered(present={"a": mask})
+    assert data.present is not None
+    assert data.present["a"].tolist() == [True, False] * 6
+    assert data.present["a"].dtype == data.present["b"].dtype == torch.bool
 
 
 def test_only_and_to_keep_the_rest() -> None:
@@ -353,7 +384,7 @@ def test_from_arrays_passes_on_what_is_missing() -> None:
         ({"fractions": (1.0, 0.0, 0.0)}, "fractions"),
         ({"fractions": (0.5, 0.5)}, "fractions"),
         ({"split_by": [0] * 10 + [1] * 10}, r"empty with fractions=\(0.6, 0.2, 0.2\) and 2 groups"),
-        ({"split_by": [0, 1, 2]}, r"groups\['group'\]: expected 20 entries"),
+        ({"split_by": [0, 1, 2]}, "split_by: expected 20 entries"),
         ({"num_classes": 1}, "labels: expected values in 0 .. 0, found 0 .. 1"),
     ],
 )

@@ -56,7 +56,7 @@ DEFAULTS: dict[Callable[..., Any], dict[str, Any]] = {
     modulation_coefficients: {"form": "paper"},
     MultimodalData: {"num_classes": 0},
     MultimodalData.drop: {"seed": 0},
-    Splits: {"name": "data"},
+    Splits: {"name": "data", "classes": ()},
     Splits.drop: {"seed": 0, "splits": ("train", "val", "test")},
     from_arrays: {"fractions": (0.6, 0.2, 0.2), "num_classes": 0, "name": "own", "seed": 0},
     lose: {"seed": 0},
