@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from mmlib import fingerprint
+from mmlib.arguments import pick_device
 from mmlib.data.core import MultimodalData, Splits
 from mmlib.setting import Predictions, Setting
-from mmlib.train import pick_device
 
 #: what every row has, beside numbers under other names
 ROW: dict[str, type | tuple[type, ...]] = {

@@ -106,6 +106,7 @@ def splits_hash(splits: Splits) -> str:
     return total.hexdigest()[:16]
 
 
+@lru_cache(maxsize=256)
 def source_hash(thing: Any) -> str | None:
     """Of the source of one class or function, written anywhere; None where it cannot be found. What the class or function
     calls, inherits or reads is not in it: enough to tell two of them apart, not to keep a run by it."""

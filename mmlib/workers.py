@@ -53,7 +53,9 @@ class _Pool:
     """What the threads share that wait for one process each."""
 
     def __init__(self, function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], workers: int) -> None:
-        self.function, self.jobs, self.dumps = function, iter(enumerate(jobs)), _dumps()
+        import cloudpickle  # pickles also what a notebook defines
+
+        self.function, self.jobs, self.dumps = function, iter(enumerate(jobs)), cloudpickle.dumps
         self.answers: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
         self.processes: list[subprocess.Popen[bytes]] = []
         self.lock, self.closed = threading.Lock(), False
@@ -119,15 +121,6 @@ class _Pool:
                 if pipe is not None:
                     with suppress(OSError):
                         pipe.close()
-
-
-def _dumps() -> Callable[[Any], bytes]:
-    """Pickles also what a notebook defines. joblib brings this along, in newer releases as a package of its own."""
-    try:
-        from cloudpickle import dumps
-    except ImportError:
-        from joblib.externals.cloudpickle import dumps
-    return dumps  # type: ignore[no-any-return,unused-ignore]
 
 
 def _death(process: subprocess.Popen[bytes]) -> str:
