@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,7 +53,8 @@ def test_compare_prints_a_table_and_writes_json(tmp_path: Path, capsys: pytest.C
     assert "pass --overwrite" in capsys.readouterr().err
     assert out.read_bytes() == before
     assert main([*arguments, "--overwrite", "--measures", "macro_f1,balanced_accuracy"]) == 0
-    assert all(measure in capsys.readouterr().out.splitlines()[2] for measure in ("macro_f1",))
+    heading = capsys.readouterr().out.splitlines()[2].split()
+    assert {"macro_f1", "balanced_accuracy"} <= set(heading)
 
 
 def test_the_file_can_be_read_again(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,9 +153,9 @@ def test_own_arrays_to_a_kept_model_to_predictions(own: Path, tmp_path: Path, ca
     assert main(["predict", str(model), "--data", str(tmp_path / "left.npz")]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 151
     np.savez(tmp_path / "odd.npz", left=inputs["left"][:, :2], up=inputs["left"])
-    for name, message in (("odd", "unknown|expected some of the modalities left, right, found up"), ("none", "no file")):
+    for name, message in (("odd", "expected some of the modalities left, right, found up"), ("none", "no file")):
         assert main(["predict", str(model), "--data", str(tmp_path / f"{name}.npz"), "--out", str(table), "--overwrite"]) == 2
-        assert any(part in capsys.readouterr().err for part in message.split("|"))
+        assert message in capsys.readouterr().err
     assert len(table.read_text().splitlines()) == 151, "left as it was"
     assert main(["predict", str(own), "--data", str(own)]) == 2
     assert "MODEL: " in capsys.readouterr().err
@@ -203,8 +205,6 @@ def test_a_file_that_is_no_data(content: Any, message: str, tmp_path: Path, caps
     assert main(["train", "--data", str(path), "--epochs", "1"]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    import re
-
     assert re.search(message, captured.err), captured.err
 
 
@@ -232,7 +232,7 @@ def test_a_file_that_is_no_data(content: Any, message: str, tmp_path: Path, caps
         ),
         (
             ["compare", "--methods", "ogm_ge", "--method-set", "ogm_ge.alhpa=0.3"],
-            "--method-set ogm_ge.alhpa: unknown option of 'ogm_ge'; known: alpha, noise",
+            "--method-set ogm_ge.alhpa: unknown option of 'ogm_ge'; known: alpha, window, noise",
         ),
         (["compare", "--methods", "ogm_ge", "--method-set", "ogm_ge.alpha=-1"], "--method-set ogm_ge.alpha: expected"),
         (["compare", "--data", "two_speed", "--normalise", "batch", "--batch-size", "1"], "--normalise layer or 'l2'"),
