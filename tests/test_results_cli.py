@@ -13,7 +13,7 @@ import pytest
 
 from mmlib.__main__ import main
 from mmlib.book import results
-from mmlib.book.studies import AWAITING, STUDIES, Study
+from mmlib.book.studies import STUDIES, Study
 from mmlib.cache import write_json
 from mmlib.compare import compare
 from mmlib.record import digest
@@ -39,17 +39,7 @@ def test_every_study_is_stored() -> None:
 @pytest.mark.parametrize("path", STORED, ids=lambda p: p.stem)
 def test_stored_results_belong_to_this_code(path: Path) -> None:
     reason = results.stale(path)
-    if path.stem in AWAITING:  # said on the architecture page; the list may not outlive its reason
-        assert reason is not None, f"{path.name} is up to date: take it from mmlib.book.studies.AWAITING"
-        assert "made by other code" in reason, reason
-    else:
-        assert reason is None, reason
-
-
-def test_the_book_says_which_results_are_out_of_date() -> None:
-    page = (Path(__file__).parents[1] / "book" / "architecture.md").read_text("utf8")
-    assert set(AWAITING) <= set(STUDIES)
-    assert set(re.findall(r"`(\w+)\.json`", page)) == set(AWAITING)
+    assert reason is None, reason
 
 
 @pytest.mark.parametrize("path", STORED, ids=lambda p: p.stem)

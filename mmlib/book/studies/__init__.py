@@ -30,11 +30,4 @@ STUDIES: dict[str, Study] = {
     ),
 }
 
-#: stored results of earlier code that the present code has not made again yet, each with what has changed since; the file
-#: says which code made it. Tests hold that these are out of date and that no other is, and that the architecture page names them.
-AWAITING: dict[str, str] = dict.fromkeys(
-    ("remedies", "blending_optimizers", "missing", "missing_one", "real_voices", "real_standardised"),
-    "convolutions in channels-last, fused optimisers on the CPU",
-)
-
-__all__ = ["AWAITING", "STUDIES", "Study"]
+__all__ = ["STUDIES", "Study"]
