@@ -11,6 +11,7 @@ mmlib.evaluate(model, splits.test)
 from mmlib import compare, data, encoders, fusion, methods, metrics
 from mmlib.data import MultimodalData, Splits, from_arrays, load
 from mmlib.history import History
+from mmlib.keep import load_trained, predict, save
 from mmlib.metrics.intervals import mean_interval
 from mmlib.model import MultimodalClassifier, Output, build
 from mmlib.randomness import seeds
@@ -35,8 +36,11 @@ __all__ = [
     "from_arrays",
     "fusion",
     "load",
+    "load_trained",
     "mean_interval",
     "methods",
     "metrics",
+    "predict",
+    "save",
     "seeds",
 ]

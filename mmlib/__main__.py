@@ -1,23 +1,30 @@
-"""The command line: ``python -m mmlib compare | train | download | results``."""
+"""The command line: ``python -m mmlib compare | train | predict | download | results``."""
 
 from __future__ import annotations
 
 import argparse
 import ast
-import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mmlib.compare import compare, methods_table, write_json
-from mmlib.data.catalogue import DATASETS, load
+from mmlib import __version__, command
+from mmlib.data.catalogue import DATASETS
 from mmlib.fusion import FUSIONS
 from mmlib.methods import METHODS
-from mmlib.model import build
-from mmlib.record import payload
-from mmlib.setting import Setting
-from mmlib.train import evaluate, fit
+from mmlib.normalise import KINDS
+
+EXAMPLES = """examples:
+  python -m mmlib compare --data digits --methods joint,late_fusion,ogm_ge,mla --seeds 5
+  python -m mmlib compare --data arrays.npz --scale standard --methods joint,mla --set-method mla.ridge=0.1
+  python -m mmlib train --data arrays.npz --method mla --save model.safetensors --checkpoint run.pt --resume
+  python -m mmlib predict model.safetensors --data new.npz --out predictions.csv
+"""
+#: arguments of the library -> flags of the command line, where the flag is not the argument's name with dashes
+FLAGS = {"name": "--data", "settings": "--methods", "method_options": "--method-set", "encoders": "--data"}
+ASKED = {"resume=True": "--resume", "overwrite=True": "--overwrite"}
 
 
 def _names(text: str) -> list[str]:
@@ -35,36 +42,63 @@ def _option(text: str) -> tuple[str, Any]:
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", default="digits", help=f"a data set: {', '.join(DATASETS)}")
-    parser.add_argument("--modalities", type=_names, help="some of its modalities, separated by commas")
-    parser.add_argument("--fusion", default="concat", help=f"one of {', '.join(FUSIONS)}")
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--lr", type=float, default=1e-3, help="learning rate")
-    parser.add_argument("--optimizer", default="adam", help="adam, adamw, adagrad or sgd")
-    parser.add_argument("--set", type=_option, action="append", default=[], metavar="NAME=VALUE", help="a knob of the data set")
+    add = parser.add_argument
+    add("--data", default="digits", help=f"a data set ({', '.join(DATASETS)}), or your arrays: FILE.npz with {command.HOLDS}")
+    add("--modalities", type=_names, help="some of its modalities, separated by commas")
+    add("--set", type=_option, action="append", default=[], metavar="NAME=VALUE", help="a knob of the data set; of your arrays")
+    add("--scale", choices=["standard"], help="your arrays: every column to mean 0 and deviation 1 on the training data")
+    add("--fusion", default="concat", help=f"one of {', '.join(FUSIONS)}")
+    add("--normalise", help=f"bring features to one scale: one of {', '.join(KINDS)}")
+    add("--epochs", type=int, default=20)
+    add("--batch-size", type=int, default=64)
+    add("--lr", type=float, default=1e-3, help="learning rate")
+    add("--weight-decay", type=float, default=0.0)
+    add("--optimizer", default="adam", help="adam, adamw, adagrad or sgd")
+    add("--class-weights", choices=["balanced"], help="rare classes count as much as frequent ones")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m mmlib", description="Balanced multimodal learning.")
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="python -m mmlib", description="Balanced multimodal learning.", epilog=EXAMPLES, formatter_class=raw
+    )
+    parser.add_argument("--version", action="version", version=f"mmlib {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
-    one = commands.add_parser("compare", help="methods over seeds: a table, and a JSON file")
+    one = commands.add_parser(
+        "compare", help="methods over seeds: a table, and a JSON file", epilog=EXAMPLES, formatter_class=raw
+    )
     _common(one)
     one.add_argument("--methods", type=_names, default=["joint", "late_fusion"], help=f"among {', '.join(METHODS)}, by commas")
+    one.add_argument(
+        "--set-method", type=_option, action="append", default=[], metavar="METHOD.NAME=VALUE", help="an option of one method"
+    )
     one.add_argument("--seeds", type=int, default=5, help="how many (from MMLIB_SEED_OFFSET on)")
+    one.add_argument("--measures", type=_names, default=[], help="also show balanced_accuracy, macro_f1")
     one.add_argument("--workers", type=int, help="processes; by default one per core")
     one.add_argument("--out", type=Path, help="the JSON file; by default compare-DATA.json")
     one.add_argument("--overwrite", action="store_true", help="replace the JSON file if it exists")
     one.add_argument("--no-cache", action="store_true", help="train every run anew")
-    two = commands.add_parser("train", help="one run, with a checkpoint after every epoch")
+    two = commands.add_parser(
+        "train", help="one run: its scores as JSON; a checkpoint; a model to keep", epilog=EXAMPLES, formatter_class=raw
+    )
     _common(two)
     two.add_argument("--method", default="joint", help=f"one of {', '.join(METHODS)}")
     two.add_argument("--method-set", type=_option, action="append", default=[], metavar="NAME=VALUE", help="of the method")
     two.add_argument("--seed", type=int, default=0)
     two.add_argument("--device", help="cuda, mps or cpu; by default the first there is")
+    two.add_argument("--threads", type=int, default=1, help="of the CPU; 1 gives the numbers of compare, bit for bit")
     two.add_argument("--bf16", action="store_true", help="forward passes in bfloat16")
-    two.add_argument("--checkpoint", type=Path)
+    two.add_argument("--checkpoint", type=Path, help="written at the end of every epoch")
     two.add_argument("--resume", action="store_true", help="go on from the checkpoint")
+    two.add_argument("--save", type=Path, metavar="FILE", help="keep the trained model")
+    two.add_argument("--overwrite", action="store_true", help="replace the model if it exists")
+    use = commands.add_parser("predict", help="probabilities from a kept model, for arrays in a file")
+    use.add_argument("model", type=Path, help="a file that train --save, or mmlib.save, wrote")
+    use.add_argument(
+        "--data", type=Path, required=True, help="FILE.npz with an array for each modality; what is not there is missing"
+    )
+    use.add_argument("--out", type=Path, help="a .csv or .npz file; by default CSV on standard output")
+    use.add_argument("--overwrite", action="store_true", help="replace that file if it exists")
     get = commands.add_parser("download", help="fetch, verify and prepare a data set that does not come with the package")
     get.add_argument("names", nargs="+", metavar="NAME", help=f"among {', '.join(n for n, d in DATASETS.items() if d.download)}")
     three = commands.add_parser("results", help="make the stored results of the book (book/results)")
@@ -73,42 +107,6 @@ def _parser() -> argparse.ArgumentParser:
     three.add_argument("--verify", action="store_true", help="run a sample of stale results again; stamp those that agree")
     three.add_argument("--against", metavar="REVISION", help="with --verify: compare with that git revision, run here")
     return parser
-
-
-def _compare(args: argparse.Namespace) -> None:
-    out: Path = args.out or Path(f"compare-{args.data}.json")
-    if out.exists() and not args.overwrite:
-        raise FileExistsError(f"--out: {out} exists; pass --overwrite, or name another file with --out")
-    options = {**dict(args.set), **({"modalities": args.modalities} if args.modalities else {})}
-    base = {
-        "fusion": args.fusion,
-        "data_options": options,
-        "fit_options": {"epochs": args.epochs, "batch_size": args.batch_size, "lr": args.lr, "optimizer": args.optimizer},
-    }
-    Setting("", data=args.data)  # an unknown name is refused before anything is loaded
-    for method in args.methods:
-        Setting("", method=method)
-    modalities = args.modalities or load(args.data, **options).modalities
-    settings = methods_table(args.data, args.methods, modalities, base=base)
-    outcome = compare(settings, args.seeds, workers=args.workers, cache=not args.no_cache)
-    print(f"{args.data}: test accuracy, mean over {len(outcome.seeds)} seeds with 95 % interval\n\n{outcome}")
-    write_json(out, payload(f"compare-{args.data}", outcome))
-    print(f"\nwritten to {out}; {outcome.seconds:.0f} s")
-
-
-def _train(args: argparse.Namespace) -> None:
-    options = {**dict(args.set), **({"modalities": args.modalities} if args.modalities else {})}
-    if args.method not in METHODS:
-        raise ValueError(f"--method: unknown {args.method!r}; known: {', '.join(METHODS)}")
-    splits = load(args.data, seed=args.seed, **options)
-    model = build(splits, args.fusion, seed=args.seed)
-    method = METHODS[args.method](**dict(args.method_set))
-    history = fit(
-        model, splits, method, epochs=args.epochs, batch_size=args.batch_size, lr=args.lr, optimizer=args.optimizer,
-        seed=args.seed, device=args.device, bf16=args.bf16, checkpoint=args.checkpoint, resume=args.resume,
-    )  # fmt: skip
-    print(history)
-    print(json.dumps({f"test_{k}": round(v, 4) for k, v in evaluate(model, splits.test, method).items()}, indent=1))
 
 
 def _results(args: argparse.Namespace) -> int:
@@ -141,18 +139,30 @@ def _download(args: argparse.Namespace) -> None:
         print(f"{name}: verified, in {fetch()}" if fetch else f"{name}: comes with the package, there is nothing to download")
 
 
+def in_flags(message: str, args: argparse.Namespace) -> str:
+    """An error of the library in the words of the command line: ``lr: ...`` becomes ``--lr: ...``."""
+    argument, colon, rest = message.partition(":")
+    flag = FLAGS.get(argument, f"--{argument.replace('_', '-')}")
+    if colon and (hasattr(args, argument) or argument in FLAGS) and argument != "command":
+        message = f"{flag}:{rest}"
+    for asked, answer in ASKED.items():
+        message = re.sub(rf"(pass )?{asked}", rf"\1{answer}", message)
+    return message
+
+
 def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
         commands: dict[str, Callable[[argparse.Namespace], int | None]] = {
-            "compare": _compare,
-            "train": _train,
+            "compare": command.compare_methods,
+            "train": command.train,
+            "predict": command.predict,
             "download": _download,
             "results": _results,
         }
         return commands[args.command](args) or 0
     except (ValueError, TypeError, OSError, RuntimeError, ArithmeticError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        print(f"{type(error).__name__}: {in_flags(str(error), args)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         kept = "results verified so far are stamped" if getattr(args, "verify", False) else "finished runs and epochs are kept"

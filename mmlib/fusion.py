@@ -20,8 +20,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from mmlib.data.by_modality import ByModality
+from mmlib.remembers import Remembers
 
-class Fusion(nn.Module):
+
+class Fusion(Remembers, nn.Module):
     """Base of all fusions: masks what is absent, then fuses.
 
     Args:
@@ -90,7 +93,7 @@ class Sum(Fusion):
 
     def __init__(self, dims: Mapping[str, int], num_classes: int) -> None:
         super().__init__(dims, num_classes)
-        self.heads = nn.ModuleDict({m: nn.Linear(d, num_classes) for m, d in dims.items()})
+        self.heads = ByModality({m: nn.Linear(d, num_classes) for m, d in dims.items()})
 
     def unimodal(self, features: dict[str, Tensor], present: dict[str, Tensor]) -> dict[str, Tensor]:
         return {m: self.heads[m](features[m]) * present[m] for m in self.dims}
@@ -137,16 +140,25 @@ class Gated(Fusion):
     def __init__(self, dims: Mapping[str, int], num_classes: int, hidden: int | None = None) -> None:
         super().__init__(dims, num_classes)
         hidden = hidden or max(dims.values())
-        self.values = nn.ModuleDict({m: nn.Linear(d, hidden) for m, d in dims.items()})
-        self.gates = nn.ModuleDict({m: nn.Linear(sum(dims.values()), hidden) for m in dims})
+        self.values = ByModality({m: nn.Linear(d, hidden) for m, d in dims.items()})
+        self.gates = ByModality({m: nn.Linear(sum(dims.values()), hidden) for m in dims})
         self.head = nn.Linear(hidden, num_classes)
 
     def fuse(self, features: dict[str, Tensor], present: dict[str, Tensor]) -> Tensor:
         everything = torch.cat(list(features.values()), dim=1)  # [B, sum D]
-        parts = [
-            torch.sigmoid(self.gates[m](everything)) * torch.tanh(self.values[m](features[m])) * present[m] for m in self.dims
-        ]
-        return self.head(torch.stack(parts).sum(0))
+        return self.head(torch.stack([self._passed(m, everything, features, present) for m in self.dims]).sum(0))
+
+    def _passed(self, m: str, everything: Tensor, features: dict[str, Tensor], present: dict[str, Tensor]) -> Tensor:
+        """What of one modality passes its gate, [B, hidden]."""
+        return torch.sigmoid(self.gates[m](everything)) * torch.tanh(self.values[m](features[m])) * present[m]
+
+    def unimodal(self, features: dict[str, Tensor], present: dict[str, Tensor]) -> dict[str, Tensor]:
+        # as the base class has it; only the gate of the modality itself is asked, as nothing passes those of absent ones
+        nothing = {m: torch.zeros_like(x) for m, x in features.items()}
+        nobody = next(iter(features.values())).new_zeros(len(next(iter(features.values()))), self.head.in_features)
+        silence = self.head(nobody) * (1 - 1 / len(self.dims))  # [B, C]
+        alone = {m: torch.cat(list({**nothing, m: features[m]}.values()), dim=1) for m in self.dims}
+        return {m: self.head(self._passed(m, alone[m], features, present)) - silence for m in self.dims}
 
 
 class SqueezeExcitation(Fusion):

@@ -35,6 +35,17 @@ class History:
         return len(self.rows)
 
     @property
+    def since_best(self) -> int:
+        """How many epochs came after the best one."""
+        return len(self) - 1 - self.best_epoch
+
+    def ends_best(self, monitor: str) -> bool:
+        """Whether the last epoch is better by ``monitor`` than all before; the earlier one wins a tie."""
+        sign = -1.0 if monitor == "val_loss" else 1.0
+        scores = [sign * row[monitor] for row in self.rows]
+        return len(scores) == 1 or scores[-1] > max(scores[:-1])
+
+    @property
     def frame(self) -> pd.DataFrame:
         """One row per epoch, as a pandas DataFrame."""
         import pandas as pd
@@ -85,12 +96,12 @@ class NonFiniteLossError(ArithmeticError):
 class Meter:
     """Sums up what a model said over many batches without asking the device in between.
 
-    ``add`` only keeps references; every ``chunk`` batches they are reduced to one loss and one hit per sample and
-    head, still on the device. ``result`` copies the sums to the host once.
+    ``add`` only keeps references; every ``chunk`` batches, or as soon as ``most`` logits wait, they are reduced to one loss
+    and one hit per sample and head, still on the device. ``result`` copies the sums to the host once.
     """
 
-    def __init__(self, chunk: int = 128) -> None:
-        self.chunk = chunk
+    def __init__(self, chunk: int = 128, most: int = 2**22) -> None:
+        self.chunk, self.most, self.logits = chunk, most, 0
         self.waiting: list[tuple[Tensor, dict[str, Tensor], Tensor, dict[str, Tensor] | None]] = []
         self.sizes: list[int] = []
         self.reduced: dict[str, list[Tensor]] = {}  # head -> [3, n]: loss, hit, counts
@@ -100,7 +111,8 @@ class Meter:
             (output.logits.detach(), {m: u.detach() for m, u in output.unimodal.items()}, batch.labels, batch.present)
         )
         self.sizes.append(len(batch.labels))
-        if len(self.waiting) >= self.chunk:
+        self.logits += output.logits.numel() * (1 + len(output.unimodal))
+        if len(self.waiting) >= self.chunk or self.logits >= self.most:
             self._reduce()
 
     def _reduce(self) -> None:
@@ -118,6 +130,7 @@ class Meter:
             hit = (logits.argmax(1) == labels) * counts
             self.reduced.setdefault(head, []).append(torch.stack([loss, hit, counts]))
         self.waiting.clear()
+        self.logits = 0
 
     def result(self, prefix: str = "") -> Row:
         """``{prefix}loss``, ``{prefix}accuracy`` and the same with ``_{modality}``; NaN for a modality no sample had."""

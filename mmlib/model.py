@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mmlib.data.by_modality import ByModality
 from mmlib.data.core import Splits
-from mmlib.encoders import default_encoder
+from mmlib.data.prepare import ClassName, Prepare
+from mmlib.encoders import encoder_for, feature_sizes
 from mmlib.fusion import FUSIONS, Concat, Fusion
+from mmlib.normalise import KINDS, Kind, NormalisedEncoder
 from mmlib.randomness import derive, seeded
 
 
@@ -45,6 +49,9 @@ class MultimodalClassifier(nn.Module):
 
     #: forward in this type under autocast (set by `mmlib.train.fit`); the outputs are float32 all the same
     autocast: torch.dtype | None = None
+    #: how raw arrays become inputs, and the names of the classes (set by `build`, and by ``fit``)
+    prepare: dict[str, Prepare]
+    classes: tuple[ClassName, ...]
 
     def __init__(
         self,
@@ -56,14 +63,19 @@ class MultimodalClassifier(nn.Module):
         super().__init__()
         if not encoders:
             raise ValueError("encoders: expected at least one modality")
-        sizes: dict[str, int] = {}
-        for m, encoder in encoders.items():
-            size = (dims or {}).get(m, getattr(encoder, "dim", None))
-            if not isinstance(size, int):
-                raise ValueError(f"encoders[{m!r}]: {type(encoder).__name__} has no attribute dim; pass dims={{{m!r}: size}}")
-            sizes[m] = size
-        self.encoders = nn.ModuleDict(encoders)
+        sizes = feature_sizes(encoders, dims)
+        self.encoders = ByModality(encoders)
         self.fusion = fusion(sizes, num_classes)
+        self.prepare, self.classes = {}, tuple(range(num_classes))
+
+    @property
+    def method(self) -> Any:
+        """The method that trained this model, with the heads it predicts by; None before `mmlib.train.fit`."""
+        return self.__dict__.get("_method")
+
+    def trained_by(self, method: nn.Module | None) -> None:
+        """Bind ``method``: what was trained and how it predicts belong together."""
+        self.__dict__["_method"] = method  # past torch, which would take the method's parameters for the model's own
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -109,7 +121,9 @@ def build(
     splits: Splits,
     fusion: str | Callable[[Mapping[str, int], int], Fusion] = "concat",
     *,
-    encoders: Mapping[str, nn.Module] | None = None,
+    encoders: Mapping[str, nn.Module | Callable[[], nn.Module]] | None = None,
+    dims: Mapping[str, int] | None = None,
+    normalise: Kind | None = None,
     dim: int = 64,
     width: float = 1.0,
     dropout: float = 0.0,
@@ -119,23 +133,37 @@ def build(
 
     Args:
         fusion: a name (concat, sum, film, gated, squeeze_excitation, non_local) or a fusion class.
-        encoders: modality -> module, where the default encoders (`mmlib.encoders.default_encoder`) will not do.
+        encoders: where the default encoders (`mmlib.encoders.default_encoder`) will not do: modality -> a function or
+            class without arguments that makes one, called under the seed; or a module, which is used as it is, with
+            the weights it has.
+        dims: modality -> size of the features, for own encoders without an attribute ``dim``.
+        normalise: bring the features of every modality to one scale, "batch", "layer", "l2", "rms" or "centre"
+            (`mmlib.normalise.NormalisedEncoder`); by default they are left as they are.
         dim, width, dropout: of the default encoders.
 
     Raises:
-        ValueError: an unknown fusion (the message lists the known ones), or a shape without a default encoder.
+        ValueError: an unknown fusion, normalisation or modality (the message lists the known ones), or a shape without a
+            default encoder. TypeError: something that is no encoder and makes none.
     """
     if isinstance(fusion, str):
         if fusion not in FUSIONS:
             raise ValueError(f"fusion: unknown {fusion!r}; known: {', '.join(FUSIONS)}")
         fusion = FUSIONS[fusion]
-    own = dict(encoders or {})
-    unknown = [m for m in own if m not in splits.modalities]
-    if unknown:
-        raise ValueError(f"encoders: unknown modality {unknown[0]!r}; the data has {', '.join(splits.modalities)}")
+    if normalise is not None and normalise not in KINDS:
+        raise ValueError(f"normalise: unknown {normalise!r}; known: {', '.join(KINDS)}")
+    for what, given in (("encoders", encoders), ("dims", dims)):
+        unknown = [m for m in given or {} if m not in splits.modalities]
+        if unknown:
+            raise ValueError(f"{what}: unknown modality {unknown[0]!r}; the data has {', '.join(splits.modalities)}")
     made: dict[str, nn.Module] = {}
     for m, example in splits.train.example.items():
         with seeded(derive(seed, "encoder", m)):  # the same start whichever other modalities there are
-            made[m] = own.get(m) or default_encoder(example, dim, width, dropout)
+            known = max(128, splits.prepare[m].vocabulary)
+            made[m] = encoder_for(m, (encoders or {}).get(m), example, dim, width, dropout, known)
+    sizes = feature_sizes(made, dims)
+    if normalise is not None:
+        made = {m: NormalisedEncoder(encoder, sizes[m], normalise) for m, encoder in made.items()}
     with seeded(derive(seed, "fusion")):
-        return MultimodalClassifier(made, fusion, splits.num_classes)
+        model = MultimodalClassifier(made, fusion, splits.num_classes, sizes)
+    model.prepare, model.classes = dict(splits.prepare), splits.classes
+    return model

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from mmlib.data.core import MultimodalData
 from mmlib.methods.base import Method
 from mmlib.model import MultimodalClassifier
+from mmlib.normalise import NormalisedEncoder
 
 
-class StandardisedEncoder(nn.Module):
+class StandardisedEncoder(NormalisedEncoder):
     """An encoder with its features standardised, each over the batch, and scaled to a length of about 1: [B, ...] -> [B, D].
 
-    Batch normalisation without parameters of its own (running statistics in evaluation mode), divided by sqrt(D).
+    `mmlib.normalise.NormalisedEncoder` of kind "batch", about a centre that can be set.
 
     Args:
         encoder: any module that makes features [B, dim]. offset: [dim], added at the end; it is not trained.
@@ -25,10 +26,7 @@ class StandardisedEncoder(nn.Module):
     offset: Tensor
 
     def __init__(self, encoder: nn.Module, dim: int, offset: Tensor | None = None) -> None:
-        super().__init__()
-        self.dim = dim
-        self.encoder = encoder
-        self.norm = nn.BatchNorm1d(dim, affine=False)
+        super().__init__(encoder, dim, "batch")
         self.register_buffer("offset", torch.zeros(dim) if offset is None else offset)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -39,12 +37,16 @@ class StandardisedEncoder(nn.Module):
 class Standardise(Method):
     """Mix-in: the same method on standardised features. ``class StandardisedJoint(Standardise, Joint)``.
 
-    A batch of one sample cannot be standardised in training: torch says so.
+    A last batch of one sample, which cannot be standardised, is left out of an epoch (`mmlib.methods.batches.training_batches`).
     """
 
     def setup(self, model: MultimodalClassifier, data: MultimodalData, seed: int) -> None:
         for m, offset in self.offsets(model, seed).items():
-            model.encoders[m] = StandardisedEncoder(model.encoders[m], model.dims[m], offset)
+            encoder = model.encoders[m]
+            if isinstance(encoder, StandardisedEncoder):  # of a fit before this one
+                encoder.offset.copy_(offset)
+            else:
+                model.encoders[m] = StandardisedEncoder(encoder, model.dims[m], offset)
         super().setup(model, data, seed)
 
     def offsets(self, model: MultimodalClassifier, seed: int) -> dict[str, Tensor]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import os
 import time
-import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,44 +14,58 @@ import torch
 from torch import Tensor
 
 from mmlib import checkpoint as checkpoints
+from mmlib.arguments import ClassWeights, check_fit, pick_device, weights_of_classes
 from mmlib.data.core import MultimodalData, Splits
 from mmlib.history import History, Meter, Row
-from mmlib.methods.base import Method, Recipe
+from mmlib.identity import identity
+from mmlib.methods.base import Method, Net, Recipe
+from mmlib.methods.batches import check_batch_size, training_batches
 from mmlib.methods.joint import Joint
+from mmlib.metrics.classification import class_scores
 from mmlib.model import MultimodalClassifier
+from mmlib.optimizers import (
+    LearningRate,
+    Optimizer,
+    Scheduler,
+    check_learning_rate,
+    make_optimizer,
+    make_scheduler,
+    parameter_groups,
+)
 from mmlib.progress import bar as progress_bar
 from mmlib.randomness import derive, seeded
 
-Optimizer = str | Callable[[Iterable[Tensor]], torch.optim.Optimizer]
-Scheduler = str | Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler] | None
-#: how an optimiser computes, not what: another on each device, and a run may be resumed on another device
-HOW = ("fused", "foreach", "capturable")
 
+def evaluate(model: MultimodalClassifier, data: MultimodalData, method: Method | None = None, batch_size: int = 1024) -> Row:
+    """How well a model does on ``data``, on the model's device: as the method that trained it predicts.
 
-def pick_device(device: str | torch.device | None = None) -> torch.device:
-    """The device asked for; without one CUDA, then Apple's MPS, then the CPU."""
-    if device is not None:
-        return torch.device(device)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    Args:
+        method: predict by this one instead; by default by the one of `fit`, and by the fused head of a model never trained.
+
+    Returns:
+        ``loss`` (nats) and ``accuracy`` (0 to 1) of the fused prediction; ``loss_{modality}``, ``accuracy_{modality}`` of each
+        modality's own over the samples that have the modality; ``balanced_accuracy`` (the mean over the classes that occur of
+        the share that is right) and ``macro_f1`` of the fused prediction (`mmlib.metrics.class_scores`).
+    """
+    row, labels, guesses = read(model, data, method or model.method or Joint(), batch_size)
+    return row | class_scores(labels, guesses)
 
 
 @torch.no_grad()
-def evaluate(model: MultimodalClassifier, data: MultimodalData, method: Method | None = None, batch_size: int = 1024) -> Row:
-    """Loss (nats) and accuracy (0 to 1) of the fused prediction and of each modality's own, on the model's device.
-
-    Returns:
-        ``loss``, ``accuracy``, and ``loss_{modality}``, ``accuracy_{modality}`` over the samples that have the modality.
-    """
-    method = method or Joint()
-    training = model.training
+def read(
+    model: MultimodalClassifier, data: MultimodalData, method: Method, batch_size: int = 1024
+) -> tuple[Row, list[Tensor], list[Tensor]]:
+    """Loss and accuracy of every head as a row, and labels and guessed classes of each batch [B], on the model's device."""
+    training = model.training, method.training
     model.eval(), method.eval()
-    meter = Meter()
+    meter, labels, guesses = Meter(), [], []
     for batch in data.to(model.device).batches(batch_size):
-        meter.add(method.predict(model, batch.inputs, batch.present), batch)
-    model.train(training), method.train(training)
-    return meter.result()
+        output = method.predict(model, batch.inputs, batch.present)
+        meter.add(output, batch)
+        labels.append(batch.labels)
+        guesses.append(output.logits.argmax(1))
+    model.train(training[0]), method.train(training[1])
+    return meter.result(), labels, guesses
 
 
 def fit(
@@ -63,13 +76,15 @@ def fit(
     epochs: int = 20,
     batch_size: int = 64,
     optimizer: Optimizer = "adam",
-    lr: float = 1e-3,
+    lr: LearningRate = 1e-3,
     weight_decay: float = 0.0,
     scheduler: Scheduler = None,
+    class_weights: ClassWeights = None,
     monitor: Literal["val_accuracy", "val_loss"] = "val_accuracy",
     keep: Literal["best", "last"] = "best",
     patience: int | None = None,
     train_metrics: Literal["running", "evaluated"] = "running",
+    callback: Callable[[Row, MultimodalClassifier], object] | None = None,
     seed: int = 0,
     device: str | torch.device | None = None,
     bf16: bool = False,
@@ -81,189 +96,126 @@ def fit(
     """Train ``model`` in place with ``method`` (naive joint training by default) on ``splits.train``.
 
     Every epoch ends with a look at ``splits.val``; ``splits.test`` is never touched. The same seed on the same machine
-    gives the same numbers, bit for bit, also when the run was killed and resumed from its checkpoint.
+    with the same number of threads (`torch.set_num_threads`) gives the same numbers, bit for bit, also when the run was
+    killed and resumed from its checkpoint. Afterwards the model is in evaluation mode and knows its method:
+    `evaluate`, `mmlib.predict` and `mmlib.save` need nothing else.
 
     Args:
         optimizer: "adam", "adamw", "adagrad", "sgd" (momentum 0.9), or a callable that takes the parameters.
+        lr: the learning rate, or one for each group of parameters: {"encoders": 1e-4, "head": 1e-3}. A modality's name
+            stands for its encoder, "head" for the fusion and the heads of the method's own.
         scheduler: "cosine" (to zero over ``epochs``), or a callable that takes the optimiser; stepped once an epoch.
+        class_weights: one positive weight per class, or "balanced" (N / (C * count), of the training data), in every
+            cross-entropy that trains. What the history reports is not weighted.
         monitor, keep: the model ends with the weights of the epoch that was best by ``monitor``, or of the last one.
         patience: stop after this many epochs in a row without a new best.
         train_metrics: "running" averages what the model said while it learned; "evaluated" reads the training data
             once more at the end of the epoch, in evaluation mode (a third more time, comparable with validation).
+        callback: called after every epoch with its row of the history and the model; training stops where it returns True.
         seed: of the order of the batches, of dropout and of the method's own parameters.
         bf16: forward passes under autocast in bfloat16. compile: ``torch.compile`` the model.
         checkpoint: a file, written at the end of every epoch. resume: go on from it where it exists.
 
     Raises:
-        ValueError: an argument out of range. FileExistsError: the checkpoint exists and ``resume`` is not set.
-        CheckpointError: the checkpoint belongs to another run. NonFiniteLossError: the loss became NaN or infinite.
+        TypeError, ValueError: an argument of another kind or out of range. FileExistsError: the checkpoint exists and
+            ``resume`` is not set. CheckpointError: the checkpoint is damaged or belongs to another run: other data,
+            model, method or settings. NonFiniteLossError: the loss became NaN or infinite.
     """
-    method = method or Joint()
-    _check(model, splits, epochs, batch_size, lr, weight_decay, monitor, keep, patience, train_metrics)
+    method = Joint() if method is None else method
+    check_fit(model, splits, method, epochs, batch_size, weight_decay, monitor, keep, patience, train_metrics)
+    check_learning_rate(lr, model.modalities)
+    path = Path(checkpoint) if checkpoint is not None else None
+    if path is not None and path.exists() and not resume:
+        raise FileExistsError(f"checkpoint: {path} exists already; pass resume=True to go on from it, or name another file")
     target = pick_device(device)
     model.to(target)
     train, val = splits.train.to(target), splits.val.to(target)
     model.autocast = torch.bfloat16 if bf16 else None
     if compile:
         model.compile()
-    method.recipe = Recipe(epochs, batch_size, lambda parameters: make_optimizer(optimizer, parameters, lr, weight_decay))
+
+    def new_optimizer(nets: Sequence[Net]) -> torch.optim.Optimizer:
+        parameters, rate = parameter_groups(nets, lr)
+        return make_optimizer(optimizer, parameters, rate, weight_decay)
+
+    method.recipe = Recipe(epochs, batch_size, new_optimizer)
+    method.class_weights = weights_of_classes(class_weights, splits.train, target)
     method.setup(model, train, seed)
     method.to(target)
-    opt = make_optimizer(optimizer, [*model.parameters(), *method.parameters()], lr, weight_decay)
+    model.trained_by(method)
+    model.prepare, model.classes = dict(splits.prepare), splits.classes
+    check_batch_size(model, min(batch_size, len(train)))
+    opt = new_optimizer([(model, method)])
     schedule = make_scheduler(scheduler, opt, epochs)
-    history, best = History(), {}
+    history = History()
+    best: dict[str, Any] = {}
     parts: dict[str, Any] = {"model": model, "method": method, "optimizer": opt, **({"scheduler": schedule} if schedule else {})}
 
-    path = Path(checkpoint) if checkpoint is not None else None
-    config = _config(model, splits, method, opt, batch_size, seed, f"{keep} {monitor}", epochs if schedule else None)
-    if path is not None and path.exists():
-        if not resume:
-            raise FileExistsError(f"checkpoint: {path} exists already; pass resume=True to go on from it, or name another file")
-        state = checkpoints.load(path, config)
-        for saved, group in zip(state["optimizer"]["param_groups"], opt.param_groups, strict=False):
-            saved.update({k: group[k] for k in HOW if k in group})
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
-        history, best = History(**state["history"]), state["best"]
-    elif path is not None:  # find out now, not after the first epoch, that nothing can be written there
-        checkpoints.save(path, _state(parts, config, history, best))
+    config: dict[str, Any] = {}
+    if path is not None:
+        config = identity(
+            model, splits, method, opt, lr=lr, batch_size=batch_size, seed=seed, keep=f"{keep} {monitor}", bf16=bf16,
+            class_weights=class_weights, scheduler=scheduler, train_metrics=train_metrics,
+            epochs=epochs if schedule else None,  # only where the learning rate depends on it; else a run may be prolonged
+        )  # fmt: skip
+        if path.exists():
+            history, best = checkpoints.restore(checkpoints.load(path, config), parts, opt)
+        else:  # find out now, not after the first epoch, that nothing can be written there
+            checkpoints.save(path, checkpoints.state_of(parts, config, history, best))
 
     bar = progress_bar(epochs, len(history), method.name, "epoch", progress)
-    for epoch in range(len(history), epochs):
-        if _out_of_patience(history, patience):
-            break
-        began, lr_now = time.perf_counter(), opt.param_groups[0]["lr"]
-        order = torch.Generator().manual_seed(derive(seed, "batches", epoch))
-        meter = Meter()
-        model.train(), method.train()
-        with seeded(derive(seed, "dropout", epoch), [target]):
-            method.start_epoch(epoch, model, train)
-            here = method.samples(epoch, train)
-            for batch in here.batches(batch_size, order):
-                _, output = method.step(model, batch, opt)
-                meter.add(output, batch)
-        seen = meter.result("train_")
-        if not all(math.isfinite(v) for v in seen.values()):
-            meter.check_finite(epoch, history.rows)
-        if schedule:
-            schedule.step()
-        if train_metrics == "evaluated":
-            seen = {f"train_{k}": v for k, v in evaluate(model, here, method).items()}
-        judged = {f"val_{k}": v for k, v in evaluate(model, val, method).items()}
-        told = method.report()
-        history.rows.append({"epoch": epoch, "seconds": time.perf_counter() - began, "lr": lr_now, **seen, **judged, **told})
-        if keep == "last" or _is_best(history, monitor):
-            history.best_epoch = epoch
-            best = {"model": _copied(model.state_dict()), "method": _copied(method.state_dict())}
-        if path is not None:
-            _save_or_warn(path, _state(parts, config, history, best))
-        bar.update()
-        bar.set_postfix(val=f"{judged['val_accuracy']:.3f}", loss=f"{seen['train_loss']:.3f}")
-    bar.close()
-    history.stopped_early = len(history) < epochs
-    if best:
-        model.load_state_dict(best["model"])
-        method.load_state_dict(best["method"])
+    with _in_evaluation_mode_afterwards(model, method):
+        for epoch in range(len(history), epochs):
+            if patience is not None and history.since_best >= patience:
+                break
+            began, rates = time.perf_counter(), _rates(opt)
+            order = torch.Generator().manual_seed(derive(seed, "batches", epoch))
+            meter = Meter()
+            model.train(), method.train()
+            with seeded(derive(seed, "dropout", epoch), [target]):
+                method.start_epoch(epoch, model, train)
+                here = method.samples(epoch, train)
+                for batch in training_batches(model, here, batch_size, order):
+                    _, output = method.step(model, batch, opt)
+                    meter.add(output, batch)
+            seen = meter.result("train_")
+            if not all(math.isfinite(v) for v in seen.values()):
+                meter.check_finite(epoch, history.rows)
+            if schedule:
+                schedule.step()
+            if train_metrics == "evaluated":
+                seen = {f"train_{k}": v for k, v in read(model, here, method)[0].items()}
+            judged = {f"val_{k}": v for k, v in read(model, val, method)[0].items()}
+            told = method.report()
+            seconds = time.perf_counter() - began
+            history.rows.append({"epoch": epoch, "seconds": seconds, **rates, **seen, **judged, **told})
+            if keep == "last" or history.ends_best(monitor):
+                history.best_epoch = epoch
+                best = {"model": checkpoints.copied(model.state_dict()), "method": checkpoints.copied(method.state_dict())}
+            if path is not None:
+                checkpoints.save_or_warn(path, checkpoints.state_of(parts, config, history, best))
+            bar.update()
+            bar.set_postfix(val=f"{judged['val_accuracy']:.3f}", loss=f"{seen['train_loss']:.3f}")
+            if callback is not None and callback(history.rows[-1], model) is True:
+                break
+        bar.close()
+        history.stopped_early = len(history) < epochs
+        for name, weights in best.items():
+            parts[name].load_state_dict(weights)
     return history
 
 
-def make_optimizer(optimizer: Optimizer, parameters: list[Tensor], lr: float, weight_decay: float = 0.0) -> torch.optim.Optimizer:
-    """ "adam", "adamw", "adagrad", "sgd" with momentum 0.9, or ``optimizer(parameters)``."""
-    if callable(optimizer):
-        return optimizer(parameters)
-    fused = True if parameters[0].device.type in ("cpu", "cuda") else None  # one kernel for all tensors: a quarter of the time
-    if optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=lr, weight_decay=weight_decay, fused=fused)
-    if optimizer == "adamw":
-        return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, fused=fused)
-    if optimizer == "adagrad":
-        return torch.optim.Adagrad(parameters, lr=lr, weight_decay=weight_decay, fused=parameters[0].is_cpu or None)
-    if optimizer == "sgd":
-        sgd = torch.optim.SGD(parameters, lr=lr, momentum=0.9, weight_decay=weight_decay, fused=fused)
-        for p in parameters:  # zeros change nothing, but the fused kernel fails where some have a momentum and others none yet
-            sgd.state[p]["momentum_buffer"] = torch.zeros_like(p)
-        return sgd
-    raise ValueError(
-        f"optimizer: unknown {optimizer!r}; known: adam, adamw, adagrad, sgd, or a callable that takes the parameters"
-    )
+def _rates(optimizer: torch.optim.Optimizer) -> Row:
+    """The learning rate; with several groups that of the last one, the heads, and each group's own."""
+    groups = optimizer.param_groups
+    each = {f"lr_{group['name']}": group["lr"] for group in groups if "name" in group}
+    return {"lr": groups[-1 if each else 0]["lr"], **each}
 
 
-def make_scheduler(
-    scheduler: Scheduler, optimizer: torch.optim.Optimizer, epochs: int
-) -> torch.optim.lr_scheduler.LRScheduler | None:
-    """None, "cosine", or ``scheduler(optimizer)``."""
-    if scheduler is None or callable(scheduler):
-        return scheduler(optimizer) if scheduler is not None else None
-    if scheduler == "cosine":
-        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
-    raise ValueError(f"scheduler: unknown {scheduler!r}; known: cosine, or a callable that takes the optimiser")
-
-
-def _check(
-    model: MultimodalClassifier, splits: Splits, epochs: int, batch_size: int, lr: float, weight_decay: float,
-    monitor: str, keep: str, patience: int | None, train_metrics: str,
-) -> None:  # fmt: skip
-    for name, count in (("epochs", epochs), ("batch_size", batch_size), ("patience", 1 if patience is None else patience)):
-        if count < 1:
-            raise ValueError(f"{name}: expected 1 or more, found {count}")
-    if not 0 < lr < float("inf"):
-        raise ValueError(f"lr: expected a positive learning rate, found {lr}")
-    if not 0 <= weight_decay < float("inf"):
-        raise ValueError(f"weight_decay: expected 0 or more, found {weight_decay}")
-    for name, value, known in (
-        ("monitor", monitor, ("val_accuracy", "val_loss")),
-        ("keep", keep, ("best", "last")),
-        ("train_metrics", train_metrics, ("running", "evaluated")),
-    ):
-        if value not in known:
-            raise ValueError(f"{name}: unknown {value!r}; known: {', '.join(known)}")
-    if set(model.modalities) != set(splits.modalities):
-        raise ValueError(f"model: has modalities {', '.join(model.modalities)}, the data has {', '.join(splits.modalities)}")
-    if model.num_classes != splits.num_classes:
-        raise ValueError(f"model: has {model.num_classes} classes, the data has {splits.num_classes}")
-
-
-def _is_best(history: History, monitor: str) -> bool:
-    """Whether the last row is better than all before; the earlier one wins a tie."""
-    sign = -1.0 if monitor == "val_loss" else 1.0
-    scores = [sign * row[monitor] for row in history.rows]
-    return len(scores) == 1 or scores[-1] > max(scores[:-1])
-
-
-def _out_of_patience(history: History, patience: int | None) -> bool:
-    return patience is not None and len(history) - 1 - history.best_epoch >= patience
-
-
-def _config(
-    model: MultimodalClassifier, splits: Splits, method: Method, optimizer: torch.optim.Optimizer, batch_size: int, seed: int,
-    keep: str, epochs: int | None,
-) -> dict[str, Any]:  # fmt: skip
-    """What must agree for a checkpoint to be resumed."""
-    group = {k: v for k, v in optimizer.defaults.items() if k not in HOW and isinstance(v, int | float | bool | tuple | None)}
-    return {
-        "model": {n: list(p.shape) for n, p in model.named_parameters()},
-        "method": {"name": method.name, **{n: list(p.shape) for n, p in method.named_parameters()}},
-        "data": {"samples": len(splits.train), **{m: list(s) for m, s in splits.train.shapes.items()}},
-        "optimizer": {"class": type(optimizer).__name__, **{k: list(v) if isinstance(v, tuple) else v for k, v in group.items()}},
-        "batch_size": batch_size,
-        "seed": seed,
-        "keep": keep,
-        "epochs": epochs,  # only where the learning rate depends on it; otherwise a run may be prolonged
-    }
-
-
-def _copied(state: Mapping[str, Any]) -> dict[str, Any]:
-    """A state that training on does not change; for tensors alone far quicker than `copy.deepcopy`."""
-    return {k: v.clone() if isinstance(v, Tensor) else copy.deepcopy(v) for k, v in state.items()}
-
-
-def _state(parts: dict[str, Any], config: dict[str, Any], history: History, best: dict[str, Any]) -> dict[str, Any]:
-    saved = {name: part.state_dict() for name, part in parts.items()}
-    return {"config": config, "history": {"rows": history.rows, "best_epoch": history.best_epoch}, "best": best, **saved}
-
-
-def _save_or_warn(path: Path, state: dict[str, Any]) -> None:
+@contextmanager
+def _in_evaluation_mode_afterwards(model: MultimodalClassifier, method: Method) -> Iterator[None]:
+    """Also after an interrupt: what the model says next should not depend on the batch it is asked in."""
     try:
-        checkpoints.save(path, state)
-    except OSError as error:  # a full disk should not end hours of training; the last whole checkpoint is still there
-        warnings.warn(f"{error}; training goes on, the checkpoint is one epoch older", stacklevel=3)
+        yield
+    finally:
+        model.eval(), method.eval()

@@ -6,13 +6,32 @@ import copy
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from mmlib.fusion import FUSIONS
-from mmlib.methods import METHODS, MLA, OGMGE, GradientBlending, Joint, LateFusion, Method, ModalityDropout, Unimodal
-from mmlib.model import build
+from mmlib.keep import load_trained, predict, save
+from mmlib.methods import (
+    AGM,
+    METHODS,
+    MLA,
+    MLB,
+    OGMGE,
+    OPM,
+    QMF,
+    GradientBlending,
+    Joint,
+    LateFusion,
+    Method,
+    ModalityDropout,
+    Relearning,
+    Remix,
+    Unimodal,
+)
+from mmlib.model import MultimodalClassifier, build
 from mmlib.train import evaluate, fit
 from tests.conftest import make_tiny
 
@@ -28,8 +47,14 @@ CASES: dict[str, Callable[[], Method]] = {
     "mla": MLA,
     "modality_dropout": ModalityDropout,
     "ogm_ge": OGMGE,  # as released, but for the tensors it scales: the encoders here have no convolutions
+    "agm": AGM,
+    "opm": lambda: OPM(warmup=0),
+    "mlb": MLB,
+    "qmf": lambda: QMF(rank=1.0),
+    "remix": lambda: Remix(warmup=0),
+    "relearning": lambda: Relearning(every=2, times=1),
 }
-NEEDS_TWO = {"ogm_ge"}  # these compare modalities, and say so where there is only one
+NEEDS_TWO = {"ogm_ge", "agm", "opm", "mlb", "remix"}  # these compare modalities, and say so where there is only one
 OPTIONS = {"epochs": 3, "batch_size": 16, "lr": 1e-2, "device": "cpu", "progress": False}
 
 every_method = pytest.mark.parametrize("make", CASES.values(), ids=CASES.keys())
@@ -109,6 +134,78 @@ def test_same_seed_same_numbers(make: Callable[[], Method]) -> None:
     assert train(1) != first
 
 
+@every_method
+@pytest.mark.parametrize("normalise", [None, "batch", "l2"])
+def test_a_trained_model_knows_how_it_predicts(make: Callable[[], Method], normalise: Any) -> None:
+    splits = make_tiny(("a", "b"), missing=0.2)
+    model, method = build(splits, normalise=normalise, dropout=0.2), make()
+    assert model.method is None
+    fit(model, splits, method, **OPTIONS)
+    assert model.method is method
+    assert not any(part.training for part in [*model.modules(), *method.modules()]), "in evaluation mode afterwards"
+    assert not any(name.startswith("_method") for name in model.state_dict()), "the method's heads are no part of the model"
+    assert evaluate(model, splits.test) == evaluate(model, splits.test, method)
+    assert evaluate(model, splits.test)["accuracy"] > 0.5
+
+
+@every_method
+@pytest.mark.parametrize("normalise", [None, "batch", "rms"])
+def test_kept_and_loaded_it_says_the_same(make: Callable[[], Method], normalise: Any, tmp_path: Path) -> None:
+    splits = make_tiny(("a", "b"), missing=0.2)
+    model, method = build(splits, normalise=normalise), make()
+    fit(model, splits, method, **OPTIONS)
+    loaded = load_trained(save(tmp_path / "model.safetensors", model))
+    assert type(loaded.method) is type(method)
+    assert loaded.method.options() == method.options()
+    raw = {m: x.numpy() for m, x in splits.test.inputs.items()}
+    masks = {m: p.numpy() for m, p in (splits.test.present or {}).items()}
+    first, second = predict(model, raw, masks), predict(loaded, raw, masks)
+    assert (first == second).all()
+    assert first.shape == (len(splits.test), 3)
+    assert first.sum(1) == pytest.approx(1, abs=1e-5)
+    accuracy = (first.argmax(1) == splits.test.labels.numpy()).mean()
+    assert accuracy == pytest.approx(evaluate(model, splits.test)["accuracy"])
+    for m in ("a", "b"):  # a modality that is not passed, in batches of another size
+        alone = predict(loaded, {m: raw[m]}, batch_size=7)
+        there = {"a": np.full(len(splits.test), m == "a"), "b": np.full(len(splits.test), m == "b")}
+        # (a method of one modality has nothing to say where its own is missing, and guesses)
+        assert alone == pytest.approx(predict(loaded, raw, there), abs=1e-6)
+
+
+@every_method
+def test_class_weights_reach_every_loss(make: Callable[[], Method]) -> None:
+    splits = make_tiny(("a", "b"))
+
+    def weights(class_weights: Any) -> list[torch.Tensor]:
+        model, method = build(splits), make()
+        fit(model, splits, method, class_weights=class_weights, **{**OPTIONS, "epochs": 2, "optimizer": "sgd"})
+        return [*model.state_dict().values(), *method.state_dict().values()]
+
+    def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
+        return all(torch.allclose(a, b, atol=1e-5) for a, b in zip(one, other, strict=True))
+
+    plain = weights(None)
+    assert same(weights([1.0, 1.0, 1.0]), plain)
+    assert same(weights([2.0, 2.0, 2.0]), plain), "of a weighted mean only their ratios count"
+    assert not same(weights([1.0, 1.0, 9.0]), plain)
+
+
+@every_method
+def test_learning_rates_by_group(make: Callable[[], Method]) -> None:
+    splits = make_tiny(("a", "b"))
+
+    def trained(lr: Any) -> MultimodalClassifier:
+        model = build(splits)
+        fit(model, splits, make(), **{**OPTIONS, "epochs": 2, "lr": lr})
+        return model
+
+    one, split = trained(1e-2), trained({"encoders": 1e-2, "head": 1e-2})
+    assert all(torch.equal(v, split.state_dict()[k]) for k, v in one.state_dict().items())
+    start, still = build(splits), trained({"a": 1e-2, "b": 1e-30, "head": 1e-2})
+    moved = {m: not torch.allclose(still.encoders[m].layers[1].weight, start.encoders[m].layers[1].weight) for m in ("a", "b")}
+    assert moved == {"a": True, "b": False}
+
+
 class Killed(BaseException):
     pass
 
@@ -122,8 +219,11 @@ def test_killed_and_resumed_is_never_killed(make: Callable[[], Method], optimize
     model, method = build(splits, dropout=0.3), make()
     whole = fit(model, splits, method, **options)
 
-    class Killing(type(make())):  # type: ignore[misc]
+    kind = type(make())
+
+    class Killing(kind):  # type: ignore[misc,valid-type]
         steps = 0
+        __module__, __qualname__ = kind.__module__, kind.__qualname__  # whose checkpoint it leaves
 
         def step(self, *args: object) -> object:
             Killing.steps += 1

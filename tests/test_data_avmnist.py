@@ -279,6 +279,17 @@ def test_archives_that_swell_or_repeat(tmp_path: Path, monkeypatch: pytest.Monke
         module.read_archive(path)
 
 
+def test_an_archive_that_swells_in_many_files_is_refused_before_it_is_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = archive(tmp_path / "a.zip", {f"recordings/0_theo_{take}.wav": bytes(150_000) for take in range(20)})
+    assert path.stat().st_size < 10_000
+    monkeypatch.setattr(module, "_MOST_UNPACKED", 20 * 150_000 - 1)
+    monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_: pytest.fail("unpacked"))
+    with pytest.raises(web.VerificationError, match=r"at most 2,999,999 bytes of recordings, the archive has 3,000,000"):
+        module.read_archive(path)
+
+
 @pytest.mark.parametrize("content", [b"", b"PK", b"<html>", bytes(1000)])
 def test_not_an_archive(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.zip").write_bytes(content)

@@ -353,7 +353,7 @@ def test_from_arrays_passes_on_what_is_missing() -> None:
         ({"fractions": (1.0, 0.0, 0.0)}, "fractions"),
         ({"fractions": (0.5, 0.5)}, "fractions"),
         ({"split_by": [0] * 10 + [1] * 10}, r"empty with fractions=\(0.6, 0.2, 0.2\) and 2 groups"),
-        ({"split_by": [0, 1, 2]}, r"groups\['group'\]: expected 20 entries"),
+        ({"split_by": [0, 1, 2]}, "split_by: expected 20 entries"),
         ({"num_classes": 1}, "labels: expected values in 0 .. 0, found 0 .. 1"),
     ],
 )

@@ -288,6 +288,17 @@ def test_write_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [p.name for p in path.parent.iterdir()] == ["file"]
 
 
+def test_write_whole_removes_what_a_killed_process_left(tmp_path: Path) -> None:
+    path = tmp_path / "file[1]"
+    old, new, other = (tmp_path / name for name in (".file[1].old.part", ".file[1].new.part", ".else.old.part"))
+    for part in (old, new, other):
+        part.write_bytes(b"x")
+    for part in (old, other):
+        os.utime(part, (0, 0))
+    web.write_whole(path, lambda file: None)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([new.name, other.name, path.name])
+
+
 def test_folder_by_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("MMLIB_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -12,10 +12,14 @@ from mmlib.compare import compare, methods_table
 from mmlib.comparison import Comparison
 from mmlib.data import MultimodalData, Splits, from_arrays, lose
 from mmlib.fusion import FiLM, Gated, SqueezeExcitation
-from mmlib.methods import MLA, OGMGE, GradientBlending, ModalityDropout
+from mmlib.methods import AGM, MLA, MLB, OGMGE, OPM, QMF, GradientBlending, ModalityDropout, Relearning, Remix
 from mmlib.methods.blending_estimate import train_aside
 from mmlib.methods.gradient_blending import blend_weights
+from mmlib.methods.mlb import balancing_coefficients
 from mmlib.methods.ogm_ge import coefficient, modulation_coefficients
+from mmlib.methods.opm import drop_probability
+from mmlib.methods.qmf import energy_confidence
+from mmlib.methods.relearning import pull
 from mmlib.metrics import linear_probe, mean_interval, overfitting
 from mmlib.model import MultimodalClassifier, build
 from mmlib.setting import Setting
@@ -54,9 +58,19 @@ DEFAULTS: dict[Callable[..., Any], dict[str, Any]] = {
     OGMGE: {"alpha": 0.8, "noise": "released", "scale": "all", "form": "paper", "gradients": False},
     coefficient: {"form": "paper"},
     modulation_coefficients: {"form": "paper"},
+    AGM: {"alpha": 1.5},
+    OPM: {"base": 0.5, "strength": 0.5, "share": 0.7, "warmup": 5},
+    drop_probability: {"base": 0.5, "strength": 0.5},
+    MLB: {"alpha": 0.8},
+    balancing_coefficients: {"alpha": 0.8},
+    QMF: {"temperature": 10.0, "rank": 0.1},
+    energy_confidence: {"temperature": 10.0},
+    Remix: {"warmup": 10, "unimodal": 0.5, "gamma": 1.0},
+    Relearning: {"every": 20, "strength": 3.0, "times": 3, "holdout": "random", "holdout_fraction": 0.2},
+    pull: {"strength": 3.0},
     MultimodalData: {"num_classes": 0},
     MultimodalData.drop: {"seed": 0},
-    Splits: {"name": "data"},
+    Splits: {"name": "data", "classes": ()},
     Splits.drop: {"seed": 0, "splits": ("train", "val", "test")},
     from_arrays: {"fractions": (0.6, 0.2, 0.2), "num_classes": 0, "name": "own", "seed": 0},
     lose: {"seed": 0},

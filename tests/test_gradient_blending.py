@@ -319,7 +319,7 @@ def test_training_aside_is_training(weights: tuple[float, ...]) -> None:
     method = GradientBlending(weights)
     fit(model, splits, method, **{**OPTIONS, "epochs": 2, "keep": "last"}, seed=3)
     heads, shares = unimodal_heads(apart, 3), dict(zip(("a", "b", "joint"), weights, strict=True))
-    recipe = Recipe(9, 16, lambda parameters: torch.optim.Adam(parameters, lr=1e-2))
+    recipe = Recipe(9, 16, lambda nets: torch.optim.Adam([p for net in nets for part in net for p in part.parameters()], lr=1e-2))
     nets = [(other, unimodal_heads(other, 3), {"a": 0.0, "b": 0.0, "joint": 1.0}), (apart, heads, shares)]
     train_aside(nets, splits.train, 2, recipe, 3, idle=True)
     for p, q in zip([*apart.parameters(), *heads.parameters()], [*model.parameters(), *method.parameters()], strict=True):

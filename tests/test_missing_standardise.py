@@ -98,6 +98,32 @@ def test_incomplete_data_sets() -> None:
         incomplete(2, "two_speed", rate=0.5, modality="taste")
 
 
+def test_lose_takes_splits_and_gives_each_a_draw_of_its_own() -> None:
+    whole = make_tiny(("a", "b"), samples=600)
+    made = lose(whole, 0.4, seed=2)
+    assert (made.name, made.classes, made.prepare) == (whole.name, whole.classes, whole.prepare)
+    for number, (split, data) in enumerate(made.items()):
+        alone = lose(getattr(whole, split), 0.4, seed=3 * 2 + number)
+        assert data.present is not None
+        assert alone.present is not None
+        assert all(torch.equal(data.present[m], alone.present[m]) for m in ("a", "b"))
+    with pytest.raises(TypeError, match="data: expected MultimodalData or Splits, in memory, found dict"):
+        lose({}, 0.4)  # type: ignore[call-overload]
+    known = incomplete(1, "two_speed", rate=0.4).train.present
+    again = lose(load("two_speed", seed=1), 0.4, seed=1).train.present
+    assert known is not None
+    assert again is not None
+    assert all(torch.equal(known[m], again[m]) for m in known)
+
+
+@pytest.mark.parametrize("options", [{"rate": 0.5}, {"rate": 0.5, "modality": "slow"}, {}])
+def test_incomplete_refuses_splits_that_there_are_not(options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"splits: unknown \['tset'\]; known: train, val, test"):
+        incomplete(0, "two_speed", splits=["tset"], **options)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"splits: expected a list of names, found the text 'test'; write \['test'\]"):
+        incomplete(0, "two_speed", splits="test", **options)  # type: ignore[arg-type]
+
+
 def test_modality_dropout_of_rate_zero_is_joint_training_bit_for_bit() -> None:
     splits = make_tiny(("a", "b"), missing=0.3)
     models = [build(splits, dropout=0.3) for _ in range(2)]  # whose own draws would show any other

@@ -413,6 +413,7 @@ def test_killed_and_resumed(options: dict[str, Any], tmp_path: Path) -> None:
 
     class Killing(MLA):
         steps = 0
+        __module__, __qualname__ = MLA.__module__, MLA.__qualname__  # whose checkpoint it leaves
 
         def step(self, *args: Any) -> Any:
             Killing.steps += 1

@@ -414,6 +414,7 @@ def test_killed_and_resumed_is_never_killed(options: dict[str, Any], tmp_path: P
 
     class Killing(OGMGE):
         steps = 0
+        __module__, __qualname__ = OGMGE.__module__, OGMGE.__qualname__  # whose checkpoint it leaves
 
         def step(self, *args: Any) -> tuple[torch.Tensor, Output]:
             Killing.steps += 1

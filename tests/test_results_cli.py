@@ -297,14 +297,14 @@ def test_train_and_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main(["train", *SMALL, "--checkpoint", path, "--device", "cpu"]) == 2
     assert "resume" in capsys.readouterr().err
     assert main(["train", *SMALL, "--checkpoint", path, "--device", "cpu", "--resume", "--epochs", "2"]) == 0
-    assert "2 epochs" in capsys.readouterr().out
+    assert "2 epochs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["compare", "--data", "digit"], "unknown 'digit'; known: two_speed, digits"),
-        (["compare", "--methods", "ogm"], "method: unknown 'ogm'"),
+        (["compare", "--data", "digit"], "--data: unknown data set 'digit'; known: two_speed, digits"),
+        (["compare", "--methods", "ogm"], "--methods: unknown 'ogm'"),
         (["compare", "--data", "two_speed", "--modalities", "smell"], "unknown 'smell'; known: fast, slow"),
         (["train", "--data", "two_speed", "--lr", "-1"], "lr: expected a positive learning rate, found -1"),
         (["train", "--data", "two_speed", "--set", "speed=3"], "speed"),

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmlib import checkpoint as checkpoints
+from mmlib.arguments import pick_device
 from mmlib.checkpoint import CheckpointError
 from mmlib.data.core import MultimodalData, Splits
 from mmlib.history import Meter, NonFiniteLossError
@@ -20,7 +21,7 @@ from mmlib.methods import Joint, LateFusion, Unimodal
 from mmlib.methods.base import Method, Recipe, masked_cross_entropy
 from mmlib.model import Output, build
 from mmlib.randomness import derive
-from mmlib.train import evaluate, fit, make_optimizer, pick_device
+from mmlib.train import evaluate, fit, make_optimizer
 from tests.conftest import Bar, make_tiny
 
 OPTIONS: dict[str, Any] = {"epochs": 3, "batch_size": 16, "lr": 1e-2, "device": "cpu", "progress": False}
@@ -329,11 +330,11 @@ def test_existing_checkpoint_is_not_overwritten(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"model": {"dim": 32}}, "model is"),
-        ({"fit": {"lr": 0.5}}, "optimizer is"),
+        ({"model": {"dim": 32}}, "encoders.a.dim is 32 here, 64 there"),
+        ({"fit": {"lr": 0.5}}, "optimizer.lr is 0.5 here"),
         ({"fit": {"seed": 8}}, "seed is 8 here, 0 there"),
         ({"fit": {"batch_size": 8}}, "batch_size is 8 here, 16 there"),
-        ({"method": LateFusion}, "method is"),
+        ({"method": LateFusion}, "method.class is"),
     ],
 )
 def test_checkpoint_of_another_run_is_refused(change: dict[str, Any], named: str, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from mmlib.data.catalogue import DATASETS, DataSet, load
 from mmlib.data.core import Batch, MultimodalData, Splits
 from mmlib.data.incomplete import incomplete, lose
 from mmlib.data.own import from_arrays
+from mmlib.data.prepare import Prepare
 from mmlib.data.stream import StreamedData
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Batch",
     "DataSet",
     "MultimodalData",
+    "Prepare",
     "Splits",
     "StreamedData",
     "from_arrays",

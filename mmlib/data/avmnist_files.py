@@ -40,6 +40,7 @@ RECORDINGS_SHA256 = "a2e8a660492f28d9eed6270b290d26cbc5c81d6077ce87d3c0ad5adf4d4
 MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 _MEMBER = re.compile(r"(?:[^/]+/)?recordings/(([0-9])_([a-z]+)_([0-9]{1,2})\.wav)")
 _MOST_MEMBERS, _MOST_BYTES = 20_000, 200_000  #: of an archive; of a recording (12 s)
+_MOST_UNPACKED = 100_000_000  #: bytes of all recordings together, which have 21 million
 
 
 class Recordings(NamedTuple):
@@ -62,6 +63,10 @@ def read_archive(path: Path) -> dict[str, bytes]:
             members = archive.infolist()
             if len(members) > _MOST_MEMBERS:
                 raise web.VerificationError(f"expected at most {_MOST_MEMBERS:,} entries in the archive, found {len(members):,}")
+            # before anything is unpacked; zipfile gives no more of a member than the archive says it has
+            total = sum(member.file_size for member in members if _MEMBER.fullmatch(member.filename))
+            if total > _MOST_UNPACKED:
+                raise web.VerificationError(f"expected at most {_MOST_UNPACKED:,} bytes of recordings, the archive has {total:,}")
             for member in members:
                 name = member.filename
                 if name.startswith("/") or "\\" in name or ":" in name or ".." in name.split("/"):
@@ -198,7 +203,9 @@ def recordings() -> Recordings:
         try:
             web.write_whole(cached, lambda file: _write_cache(file, found))
         except OSError as error:
-            warnings.warn(f"{cached.parent}: cannot write ({error.strerror}); the spectrograms are not kept", stacklevel=2)
+            warnings.warn(
+                f"{cached.parent}: cannot write ({error.strerror or error}); the spectrograms are not kept", stacklevel=2
+            )
     return found
 
 

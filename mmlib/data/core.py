@@ -15,7 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmlib.data.checks import check_modalities
+from mmlib.data.checks import as_mask, check_between, check_finite, check_modalities, check_names, check_splits
+from mmlib.data.prepare import ClassName, Prepare
+
+#: more classes than this are not concluded from a large label alone
+MOST_CONCLUDED = 65_536
 
 
 class Batch(NamedTuple):
@@ -30,15 +34,26 @@ def _tensor(value: Any, what: str) -> Tensor:
     try:
         return torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{what}: expected an array or a tensor of numbers, found {type(value).__name__} ({error})") from None
+        raise TypeError(
+            f"{what}: expected an array or a tensor of numbers, found {type(value).__name__} ({error}); "
+            "mmlib.from_arrays takes more"
+        ) from None
+
+
+def _whole(values: Tensor, what: str) -> Tensor:
+    """int64, unless there are fractions, NaN or infinity among them."""
+    if values.is_floating_point() and not bool(((values == values.round()) & torch.isfinite(values)).all()):
+        raise ValueError(f"{what}: expected whole numbers, found fractions or NaN")
+    return values.long()
 
 
 @dataclass(eq=False, repr=False)
 class MultimodalData:
-    """Samples of several modalities with one label each.
+    """Samples of several modalities with one label each, as networks read them. `mmlib.from_arrays` makes it of what people have.
 
     Args:
-        inputs: modality -> [N, ...], arrays or tensors; floating point, or integers for token ids.
+        inputs: modality -> [N, ...], arrays or tensors; floating point (float32 in the end), or int64 [N, L], which *are* token
+            ids. Vectors are [N, D], sequences [N, L, D], pictures [N, C, H, W]. No modality may be called "joint" or "fused".
         labels: [N], whole numbers in 0 .. num_classes - 1.
         num_classes: the number of classes; by default the largest label + 1.
         present: modality -> [N] booleans, for the modalities that some samples lack. A modality that is
@@ -61,17 +76,21 @@ class MultimodalData:
     def __post_init__(self) -> None:
         if not isinstance(self.inputs, Mapping) or not self.inputs:
             raise TypeError("inputs: expected a dict from modality name to an array with at least one modality")
+        check_names(self.inputs)
         self.inputs = {m: _tensor(x, f"inputs[{m!r}]") for m, x in self.inputs.items()}
-        self.inputs = {m: x.float() if x.dtype == torch.float64 else x for m, x in self.inputs.items()}
+        self.inputs = {m: x.float() if x.is_floating_point() else x for m, x in self.inputs.items()}
         self.labels = self._check_labels(_tensor(self.labels, "labels"))
         for modality, x in self.inputs.items():
+            if x.is_complex():
+                raise TypeError(f"inputs[{modality!r}]: expected real numbers, found {x.dtype}")
             if x.ndim < 2:
                 raise ValueError(f"inputs[{modality!r}]: expected shape [N, ...] with at least two axes, found {list(x.shape)}")
             if len(x) != len(self):
                 raise ValueError(f"inputs[{modality!r}]: expected {len(self)} samples, one per label, found {len(x)}")
         self._check_present()
-        self._check_finite()
-        self.groups = {g: _tensor(v, f"groups[{g!r}]").long().cpu() for g, v in self.groups.items()}
+        for modality, x in self.inputs.items():
+            check_finite(f"inputs[{modality!r}]", x)
+        self.groups = {g: _whole(_tensor(v, f"groups[{g!r}]"), f"groups[{g!r}]").cpu() for g, v in self.groups.items()}
         for kind, columns in (("groups", self.groups), ("raw", self.raw)):
             for name, values in columns.items():
                 if len(values) != len(self):
@@ -82,10 +101,14 @@ class MultimodalData:
             raise ValueError(f"labels: expected shape [N], found {list(labels.shape)}")
         if len(labels) == 0:
             raise ValueError("labels: expected at least one sample, found an empty split")
-        if labels.is_floating_point() and not bool((labels == labels.round()).all()):
-            raise ValueError("labels: expected whole numbers, found fractions or NaN")
-        labels = labels.long()
+        labels = _whole(labels, "labels")
         low, high = int(labels.min()), int(labels.max())
+        check_between("num_classes", self.num_classes, 0, 1_000_000, whole=True)
+        if not self.num_classes and high >= MOST_CONCLUDED:
+            raise ValueError(
+                f"labels: expected classes 0, 1, ..., found {high}, which would make as many classes; mmlib.from_arrays "
+                "numbers them, or pass num_classes"
+            )
         self.num_classes = self.num_classes or high + 1
         if low < 0 or high >= self.num_classes:
             raise ValueError(f"labels: expected values in 0 .. {self.num_classes - 1}, found {low} .. {high}")
@@ -94,14 +117,13 @@ class MultimodalData:
     def _check_present(self) -> None:
         if self.present is None:
             return
+        if not isinstance(self.present, Mapping):
+            raise TypeError(f"present: expected a dict from modality to booleans [N], found {type(self.present).__name__}")
         masks: dict[str, Tensor] = {}
         for modality, mask in self.present.items():
             if modality not in self.inputs:
                 raise ValueError(f"present: unknown modality {modality!r}; known: {', '.join(self.inputs)}")
-            mask = _tensor(mask, f"present[{modality!r}]")
-            if mask.shape != (len(self),):
-                raise ValueError(f"present[{modality!r}]: expected shape [{len(self)}], found {list(mask.shape)}")
-            masks[modality] = mask.bool().to(self.labels.device)
+            masks[modality] = as_mask(f"present[{modality!r}]", mask, len(self)).to(self.labels.device)
         everywhere = torch.ones_like(self.labels, dtype=torch.bool)
         self.present = {m: masks.get(m, everywhere) for m in self.inputs}
         without = int((~torch.stack(list(self.present.values())).any(0)).sum())
@@ -112,16 +134,6 @@ class MultimodalData:
             m: torch.where(self.present[m].view(-1, *[1] * (x.ndim - 1)), x, torch.zeros((), dtype=x.dtype, device=x.device))
             for m, x in self.inputs.items()
         }
-
-    def _check_finite(self) -> None:
-        for modality, x in self.inputs.items():
-            if x.is_floating_point() and not bool(torch.isfinite(x).all()):
-                bad = ~torch.isfinite(x.flatten(1)).all(1)
-                first = int(bad.nonzero()[0])
-                raise ValueError(
-                    f"inputs[{modality!r}]: expected finite numbers, found NaN or infinity in {int(bad.sum())} of "
-                    f"{len(x)} samples, first in sample {first}; mark missing modalities with present={{...}}"
-                )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -226,13 +238,24 @@ class MultimodalData:
 
 @dataclass(repr=False, eq=False)
 class Splits:
-    """Train, validation and test data of one data set. Choose on ``val``; read ``test`` once, at the end."""
+    """Train, validation and test data of one data set. Choose on ``val``; read ``test`` once, at the end.
+
+    Args:
+        name: for messages and tables. settings: the knobs it was made with.
+        classes: the names of the classes 0 .. C - 1; by default these numbers.
+        prepare: modality -> how raw arrays become what stands here, for prediction; by default they are left as they are.
+
+    Raises:
+        ValueError: splits that differ in modalities, shapes or classes; another number of names than of classes.
+    """
 
     train: MultimodalData
     val: MultimodalData
     test: MultimodalData
     name: str = "data"
-    settings: dict[str, Any] = field(default_factory=dict)  #: the knobs it was made with
+    settings: dict[str, Any] = field(default_factory=dict)
+    classes: tuple[ClassName, ...] = ()
+    prepare: dict[str, Prepare] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for split, data in self.items():
@@ -240,14 +263,27 @@ class Splits:
                 raise ValueError(f"{split}: expected modalities and shapes as in train, {self.train.shapes}, found {data.shapes}")
             if data.num_classes != self.train.num_classes:
                 raise ValueError(f"{split}: expected {self.train.num_classes} classes as in train, found {data.num_classes}")
+        self.classes = tuple(self.classes) or tuple(range(self.num_classes))
+        if len(self.classes) != self.num_classes or len(set(self.classes)) != self.num_classes:
+            raise ValueError(
+                f"classes: expected {self.num_classes} different names, found {len(self.classes)}: {self.classes[:20]}"
+            )
+        given, self.prepare = self.prepare, {}
+        for m, shape in self.train.shapes.items():
+            kept = given.get(m)
+            fits = kept is not None and kept.shape == shape
+            self.prepare[m] = kept if kept and fits else Prepare.as_it_is(m, *(data.example[m] for _, data in self.items()))
 
     def items(self) -> list[tuple[str, MultimodalData]]:
         return [("train", self.train), ("val", self.val), ("test", self.test)]
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{split} {len(data):,}" for split, data in self.items())
-        lines = [f"Splits {self.name!r}: {sizes}; {self.num_classes} classes"]
-        lines += [f"  {m:<8} {list(shape)}" for m, shape in self.train.shapes.items()]
+        names = "" if self.classes == tuple(range(self.num_classes)) else f": {', '.join(map(str, self.classes[:10]))}"
+        names += ", ..." if names and self.num_classes > 10 else ""
+        lines = [f"Splits {self.name!r}: {sizes}; {self.num_classes} classes{names}"]
+        for m, shape in self.train.shapes.items():
+            lines.append(f"  {m:<8} {list(shape)} {self.prepare[m]}".rstrip())
         for g in self.train.groups:
             sets = [set(data.groups[g].tolist()) for _, data in self.items()]
             apart = "disjoint" if len(set.union(*sets)) == sum(map(len, sets)) else "shared between splits"
@@ -265,7 +301,7 @@ class Splits:
         return self.train.num_classes
 
     def map(self, change: Callable[[MultimodalData], MultimodalData]) -> Splits:
-        """The same change on all three splits."""
+        """The same change on all three splits. ``prepare`` stays: it does not know of changes to the numbers."""
         return replace(self, train=change(self.train), val=change(self.val), test=change(self.test))
 
     def to(self, device: torch.device | str) -> Splits:
@@ -276,9 +312,7 @@ class Splits:
 
     def drop(self, modality: str, rate: float, seed: int = 0, splits: Sequence[str] = ("train", "val", "test")) -> Splits:
         """`MultimodalData.drop` on the named splits, each with a draw of its own."""
-        unknown = set(splits) - {split for split, _ in self.items()}
-        if unknown:
-            raise ValueError(f"splits: unknown {sorted(unknown)}; known: train, val, test")
+        check_splits(splits)
         changed: dict[str, Any] = {
             s: d.drop(modality, rate, seed=3 * seed + i) for i, (s, d) in enumerate(self.items()) if s in splits
         }

@@ -13,6 +13,7 @@ the same.
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import os
 import tempfile
@@ -155,10 +156,7 @@ def _turn(path: Path) -> Iterator[None]:
 
 
 def _download(remote: Remote, path: Path, progress: bool) -> None:
-    for left in path.parent.glob(f".{path.name}.*.part"):  # by a process that was killed
-        with suppress(OSError):
-            if time.time() - left.stat().st_mtime > LOCK_WAIT:
-                left.unlink()
+    _remove_leftovers(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     part = Path(temporary)
     try:
@@ -168,6 +166,14 @@ def _download(remote: Remote, path: Path, progress: bool) -> None:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Parts of this file that killed processes left. What may still be written to, by a process that knows no locks, stays."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > LOCK_WAIT:
+                left.unlink()
 
 
 def _transfer(remote: Remote, file: IO[bytes], part: Path, progress: bool) -> None:
@@ -284,8 +290,13 @@ def _short(error: object, most: int = 160) -> str:
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all.
+
+    Raises:
+        OSError: the folder cannot be written to, or is full; nothing of the file stays behind.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "w+b") as file:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from mmlib.data.checks import as_mask, check_between, check_names
 from mmlib.data.core import Batch
 
 
@@ -18,13 +19,14 @@ class StreamedData:
     """A map-style `torch.utils.data.Dataset` in the place of a `MultimodalData`.
 
     Args:
-        dataset: item i is ``(inputs, label)`` or ``(inputs, label, present)`` with ``inputs[modality]`` a tensor,
-            ``label`` a whole number and ``present[modality]`` a boolean.
+        dataset: item i is ``(inputs, label)`` or ``(inputs, label, present)`` with ``inputs[modality]`` a tensor (numbers as
+            floating point; whole numbers are token ids), ``label`` a whole number and ``present[modality]`` a boolean.
         num_classes: the number of classes.
         workers: processes that read ahead (0: this process). pin_memory: for faster copies to a GPU.
 
     Raises:
-        TypeError, ValueError: no item, or items of another form; label out of range.
+        TypeError, ValueError: no item, or items of another form; a modality called "joint" or "fused"; label out of range,
+            here for the first sample, in `batches` for all.
     """
 
     dataset: Dataset[Any]
@@ -34,14 +36,17 @@ class StreamedData:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def __post_init__(self) -> None:
+        check_between("num_classes", self.num_classes, 1, 1_000_000, whole=True)
+        check_between("workers", self.workers, 0, 10_000, whole=True)
         if len(self) == 0:
             raise ValueError("dataset: expected at least one sample, found an empty split")
         item = self.dataset[0]
         if not isinstance(item, tuple) or len(item) not in (2, 3) or not isinstance(item[0], dict) or not item[0]:
             raise TypeError("dataset: expected items (inputs, label) or (inputs, label, present), inputs a dict of tensors")
+        check_names(item[0], "dataset")
         if not 0 <= int(item[1]) < self.num_classes:
             raise ValueError(f"dataset: expected labels in 0 .. {self.num_classes - 1}, found {int(item[1])} in sample 0")
-        self.example: dict[str, Tensor] = {m: torch.as_tensor(x)[None] for m, x in item[0].items()}
+        self.example: dict[str, Tensor] = {m: _float32(torch.as_tensor(x)[None]) for m, x in item[0].items()}
         self.groups: dict[str, Tensor] = {}
 
     def __len__(self) -> int:
@@ -69,10 +74,24 @@ class StreamedData:
         if batch_size < 1:
             raise ValueError(f"batch_size: expected 1 or more, found {batch_size}")
         order = range(len(self)) if generator is None else torch.randperm(len(self), generator=generator).tolist()
+        # The loader draws a seed for its workers. Not from torch's global generator: dropout would be another one than with the
+        # same data in memory, and the caller's state would move. From a copy: the next order stays that of data in memory.
+        own = torch.Generator()
+        if generator is not None:
+            own.set_state(generator.get_state())
         loader: DataLoader[Any] = DataLoader(
-            self.dataset, batch_size=batch_size, sampler=order, num_workers=self.workers, pin_memory=self.pin_memory
+            self.dataset, batch_size, sampler=order, num_workers=self.workers, pin_memory=self.pin_memory, generator=own
         )
         for inputs, labels, *present in loader:
-            there = {m: p.to(self.device, non_blocking=True) for m, p in present[0].items()} if present else None
-            moved = {m: x.to(self.device, non_blocking=True) for m, x in inputs.items()}
+            if bool(((labels < 0) | (labels >= self.num_classes)).any()):
+                raise ValueError(
+                    f"dataset: expected labels in 0 .. {self.num_classes - 1}, found {labels.min()} .. {labels.max()}"
+                )
+            masks = {m: as_mask(f"present[{m!r}]", p, len(labels)) for m, p in present[0].items()} if present else None
+            there = {m: p.to(self.device, non_blocking=True) for m, p in masks.items()} if masks is not None else None
+            moved = {m: _float32(x).to(self.device, non_blocking=True) for m, x in inputs.items()}
             yield Batch(moved, labels.to(self.device, non_blocking=True), there)
+
+
+def _float32(x: Tensor) -> Tensor:
+    return x.float() if x.is_floating_point() else x

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mmlib.data.core import Batch, MultimodalData
 from mmlib.history import Meter
 from mmlib.methods.base import Recipe, masked_cross_entropy
+from mmlib.methods.batches import training_batches
 from mmlib.model import MultimodalClassifier, Output
 from mmlib.randomness import derive, seeded
 
@@ -72,28 +73,30 @@ def split_holdout(
 
 
 def blended(
-    model: MultimodalClassifier, heads: nn.ModuleDict, batch: Batch, weights: Mapping[str, float], idle: bool
-) -> tuple[Tensor, Output]:
+    model: MultimodalClassifier, heads: nn.ModuleDict, batch: Batch, weights: Mapping[str, float], idle: bool,
+    weight: Tensor | None = None,
+) -> tuple[Tensor, Output]:  # fmt: skip
     """The blended loss sum_k w_k L_k (scalar, nats) and what every head says.
 
     Args:
         weights: {modality or "joint": weight}, plain numbers: a head without weight costs nothing.
         idle: let heads without weight learn as well, from features that they cannot change, so that they stay ready
             to be judged and to predict.
+        weight: [C], one per class.
     """
     output: Output = model(batch.inputs, batch.present)
     logits, losses = output.logits, []
     if weights[JOINT]:
-        losses.append(weights[JOINT] * F.cross_entropy(logits, batch.labels))
+        losses.append(weights[JOINT] * F.cross_entropy(logits, batch.labels, weight))
     elif idle:
         logits, _ = model.fusion({m: f.detach() for m, f in output.features.items()}, batch.present)
-        losses.append(F.cross_entropy(logits, batch.labels))
+        losses.append(F.cross_entropy(logits, batch.labels, weight))
     unimodal = {}
     for m, head in heads.items():
         unimodal[m] = head(output.features[m] if weights[m] else output.features[m].detach())  # [B, C]
         if weights[m] or idle:
             here = batch.present[m] if batch.present else None
-            losses.append((weights[m] or 1.0) * masked_cross_entropy(unimodal[m], batch.labels, here))
+            losses.append((weights[m] or 1.0) * masked_cross_entropy(unimodal[m], batch.labels, here, weight))
     return torch.stack(losses).sum(), Output(output.features, unimodal, logits)
 
 
@@ -123,15 +126,18 @@ def head_losses(model: MultimodalClassifier, heads: nn.ModuleDict, data: Multimo
 def train_aside(
     nets: Sequence[tuple[MultimodalClassifier, nn.ModuleDict, Mapping[str, float]]],
     data: MultimodalData, epochs: int, recipe: Recipe, seed: int, idle: bool = False,
+    weight: Tensor | None = None,
 ) -> None:  # fmt: skip
     """Train networks side by side on the same batches, each with its own weights, in place, with a fresh optimiser.
-    ``idle`` as in `blended`."""
-    optimizer = recipe.make_optimizer([p for model, heads, _ in nets for p in [*model.parameters(), *heads.parameters()]])
+    ``idle`` and ``weight`` as in `blended`."""
+    optimizer = recipe.make_optimizer([(model, heads) for model, heads, _ in nets])
     with seeded(derive(seed, "dropout"), [data.device]):
         for epoch in range(epochs):
             order = torch.Generator().manual_seed(derive(seed, "batches", epoch))
-            for batch in data.batches(recipe.batch_size, order):
-                loss = torch.stack([blended(model, heads, batch, weights, idle)[0] for model, heads, weights in nets]).sum()
+            for batch in training_batches(nets[0][0], data, recipe.batch_size, order):
+                loss = torch.stack(
+                    [blended(model, heads, batch, weights, idle, weight)[0] for model, heads, weights in nets]
+                ).sum()
                 optimizer.zero_grad()
                 loss.backward()
                 for net in nets:

@@ -163,13 +163,16 @@ class GradientBlending(Method):
         self.weights: dict[str, float] = {}
         self.measured: list[dict[str, Any]] = []
 
-    def setup(self, model: MultimodalClassifier, data: MultimodalData, seed: int) -> None:
-        self.seed, self.measured = seed, []
+    def make_heads(self, model: MultimodalClassifier, seed: int) -> None:
         self.heads = unimodal_heads(model, seed)
         self.names = [*model.modalities, JOINT]
         start = [1.0] * len(self.names) if self.given is None else _checked(self.given, self.names)
         self.register_buffer("blend", torch.tensor(start) / sum(start))
         self._read_weights()
+
+    def setup(self, model: MultimodalClassifier, data: MultimodalData, seed: int) -> None:
+        super().setup(model, data, seed)
+        self.seed, self.measured = seed, []
         if self.given is None:
             recipe = getattr(self, "recipe", None)
             if recipe is not None and self.super_epoch > recipe.epochs:
@@ -186,7 +189,7 @@ class GradientBlending(Method):
         self._read_weights()  # also after a resume
 
     def step(self, model: MultimodalClassifier, batch: Batch, optimizer: torch.optim.Optimizer) -> tuple[Tensor, Output]:
-        loss, output = blended(model, self.heads, batch, self.weights, idle=self.full)
+        loss, output = blended(model, self.heads, batch, self.weights, idle=self.full, weight=self.class_weights)
         optimizer.zero_grad()
         loss.backward()
         if self.full:
@@ -233,7 +236,7 @@ class GradientBlending(Method):
             together = copy.deepcopy(model), copy.deepcopy(self.heads)
             nets.append((*together, {head: 1 - weight for head, weight in alone.items()}))
         seed = derive(self.seed, "aside", epoch)
-        train_aside(nets, self.fit_part, self.super_epoch, self.recipe, seed, idle=shared)
+        train_aside(nets, self.fit_part, self.super_epoch, self.recipe, seed, idle=shared, weight=self.class_weights)
         after = self._losses(*apart)
         if not shared:
             after[-1] = self._losses(*together)[-1]

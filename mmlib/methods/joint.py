@@ -27,7 +27,7 @@ class Joint(Method):
         optimizer: torch.optim.Optimizer,
     ) -> tuple[Tensor, Output]:
         output: Output = model(batch.inputs, batch.present)
-        loss = F.cross_entropy(output.logits, batch.labels)
+        loss = F.cross_entropy(output.logits, batch.labels, self.class_weights)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from mmlib.data.core import Batch, MultimodalData
+from mmlib.data.core import Batch
 from mmlib.methods.base import Method, masked_cross_entropy, unimodal_heads
 from mmlib.model import MultimodalClassifier, Output
 
@@ -22,7 +22,7 @@ class LateFusion(Method):
 
     name = "late_fusion"
 
-    def setup(self, model: MultimodalClassifier, data: MultimodalData, seed: int) -> None:
+    def make_heads(self, model: MultimodalClassifier, seed: int) -> None:
         self.heads = unimodal_heads(model, seed)
 
     def predict(
@@ -49,7 +49,7 @@ class LateFusion(Method):
         output = self.predict(model, batch.inputs, batch.present)
         losses = [
             masked_cross_entropy(  # a sample without the modality does not count
-                u, batch.labels, batch.present[m] if batch.present else None
+                u, batch.labels, batch.present[m] if batch.present else None, self.class_weights
             )
             for m, u in output.unimodal.items()
         ]

@@ -100,7 +100,7 @@ class MLA(Method):
         if isinstance(head, nn.Linear):
             self.head = head
 
-    def setup(self, model: MultimodalClassifier, data: MultimodalData, seed: int) -> None:
+    def make_heads(self, model: MultimodalClassifier, seed: int) -> None:
         names, sizes = model.modalities, set(model.dims.values())
         if not isinstance(self.order, str) and sorted(self.order) != sorted(names):
             raise ValueError(f"order: expected each of {', '.join(names)} once, found {', '.join(self.order) or 'nothing'}")
@@ -112,7 +112,11 @@ class MLA(Method):
             if len(sizes) != 1:
                 raise ValueError(f"encoders: a shared head needs features of one size from all modalities, found {model.dims}")
             self._share_head(model, sizes.pop(), seed)
-        self._names, self._seed, self._samples = names, seed, len(data)
+        self._names = names
+
+    def setup(self, model: MultimodalClassifier, data: MultimodalData, seed: int) -> None:
+        super().setup(model, data, seed)
+        self._seed, self._samples = seed, len(data)
         self.start_epoch(0, model, data)
 
     def _share_head(self, model: MultimodalClassifier, dim: int, seed: int) -> None:
@@ -139,7 +143,7 @@ class MLA(Method):
         losses, logits = {}, {}
         for m in self._turns():
             logits[m] = self.head_of(m)(features[m])  # [B, C], by the head as the turn before left it
-            losses[m] = masked_cross_entropy(logits[m], batch.labels, present.get(m))
+            losses[m] = masked_cross_entropy(logits[m], batch.labels, present.get(m), self.class_weights)
             if self.turns == "alternating":
                 self.take_turn(m, losses[m], features, batch, optimizer)
         total = torch.stack(list(losses.values())).sum()

@@ -35,7 +35,7 @@ class ModalityDropout(Method):
 
     def step(self, model: MultimodalClassifier, batch: Batch, optimizer: torch.optim.Optimizer) -> tuple[Tensor, Output]:
         output: Output = model(batch.inputs, self._kept(batch) if self.rate else batch.present)
-        loss = F.cross_entropy(output.logits, batch.labels)
+        loss = F.cross_entropy(output.logits, batch.labels, self.class_weights)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

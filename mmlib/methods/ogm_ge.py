@@ -216,6 +216,7 @@ class OGMGE(Method):
     def setup(self, model: MultimodalClassifier, data: MultimodalData, seed: int) -> None:
         if len(model.modalities) < 2:
             raise ValueError(f"model: OGM-GE compares modalities and needs two or more, found {', '.join(model.modalities)}")
+        super().setup(model, data, seed)
         self.tensors = {m: self._scaled(m, model.encoders[m]) for m in model.modalities}
         self.seed = seed
         self.start_epoch(0, model, data)
@@ -243,7 +244,7 @@ class OGMGE(Method):
     def step(self, model: MultimodalClassifier, batch: Batch, optimizer: torch.optim.Optimizer) -> tuple[Tensor, Output]:
         output: Output = model(batch.inputs, batch.present)
         self._check_unimodal(model, output)
-        loss = F.cross_entropy(output.logits, batch.labels)
+        loss = F.cross_entropy(output.logits, batch.labels, self.class_weights)
         noise = self._noise_of_samples(output, batch) if self.noise == "covariance" and self.active else {}
         optimizer.zero_grad()
         loss.backward()
@@ -275,7 +276,9 @@ class OGMGE(Method):
                 torch._foreach_add_(gradients, added)
 
     def _noise_of_samples(self, output: Output, batch: Batch) -> dict[str, list[Tensor | None]]:
-        losses = F.cross_entropy(output.logits, batch.labels, reduction="none")  # [B]
+        losses = F.cross_entropy(output.logits, batch.labels, self.class_weights, reduction="none")  # [B]
+        if self.class_weights is not None:  # so that their mean is the weighted mean
+            losses = losses * (len(losses) / self.class_weights[batch.labels].sum())
         drawn = iter(covariance_noise(losses, [p for ps in self.tensors.values() for p in ps], self.generator))
         return {m: [next(drawn) for _ in ps] for m, ps in self.tensors.items()}
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mmlib.data.checks import check_modalities
-from mmlib.data.core import Batch, MultimodalData
+from mmlib.data.core import Batch
 from mmlib.methods.base import Method, masked_cross_entropy, unimodal_heads
 from mmlib.model import MultimodalClassifier, Output
 
@@ -31,15 +31,19 @@ class Unimodal(Method):
         super().__init__()
         self.modality = modality
 
-    def setup(self, model: MultimodalClassifier, data: MultimodalData, seed: int) -> None:
+    def make_heads(self, model: MultimodalClassifier, seed: int) -> None:
         check_modalities([self.modality], model.modalities)
         self.head = unimodal_heads(model, seed)[self.modality]
 
     def predict(
         self, model: MultimodalClassifier, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None
     ) -> Output:
-        features = model.encode({self.modality: inputs[self.modality]})[self.modality]
-        if present is not None:
+        m = self.modality
+        if m in inputs:
+            features = model.encode({m: inputs[m]})[m]
+        else:  # not passed at all
+            features = torch.zeros(len(next(iter(inputs.values()))), model.dims[m], device=model.device)
+        if present is not None and m in present:
             features = features * present[self.modality][:, None]
         logits = self.head(features)
         return Output({self.modality: features}, {self.modality: logits}, logits)
@@ -51,7 +55,8 @@ class Unimodal(Method):
         optimizer: torch.optim.Optimizer,
     ) -> tuple[Tensor, Output]:
         output = self.predict(model, batch.inputs, batch.present)
-        loss = masked_cross_entropy(output.logits, batch.labels, batch.present[self.modality] if batch.present else None)
+        present = batch.present[self.modality] if batch.present else None
+        loss = masked_cross_entropy(output.logits, batch.labels, present, self.class_weights)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -1,6 +1,7 @@
 """Measures, each in a file of its own; and methods that take notes."""
 
 from mmlib.metrics.calibration import calibration_by_modality, expected_calibration_error, reliability
+from mmlib.metrics.classification import class_scores, confusion_matrix
 from mmlib.metrics.forgetting import WatchedMLA, forgetting, update_angle
 from mmlib.metrics.gap import gap_direction, modality_gap, shift_along_gap, within_spread
 from mmlib.metrics.intervals import Interval, mean_interval, separable
@@ -14,6 +15,8 @@ __all__ = [
     "Overfitting",
     "WatchedMLA",
     "calibration_by_modality",
+    "class_scores",
+    "confusion_matrix",
     "expected_calibration_error",
     "features",
     "forgetting",

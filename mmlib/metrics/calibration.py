@@ -22,13 +22,15 @@ def reliability(logits: Tensor, labels: Tensor, bins: int = 15) -> Reliability:
     """What a reliability diagram shows: logits (or log-probabilities) [N, C], labels [N] -> [K] for each of K bins.
 
     Raises:
-        ValueError: fewer than one bin, no sample, or shapes that disagree.
+        ValueError: fewer than one bin, no sample, shapes that disagree, or NaN among the logits.
     """
     if bins < 1:
         raise ValueError(f"bins: expected 1 or more, found {bins}")
     if logits.ndim != 2 or labels.shape != logits.shape[:1] or len(labels) == 0:
         found = f"{list(logits.shape)} and {list(labels.shape)}"
         raise ValueError(f"logits, labels: expected shapes [N, C] and [N] with N of 1 or more, found {found}")
+    if bool(logits.isnan().any()):
+        raise ValueError(f"logits: expected numbers, found NaN in {int(logits.isnan().any(1).sum())} of {len(logits)} samples")
     confidence, guess = torch.softmax(logits.double(), dim=1).max(dim=1)  # [N] each
     right = (guess == labels).double()
     row = (confidence * bins).ceil().long().clamp(1, bins) - 1  # bin k holds (k / K, (k + 1) / K]
