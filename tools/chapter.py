@@ -34,7 +34,7 @@ def install_code(repository: str, revision: str) -> str:
     does = [f'%pip install -q --no-deps "mmlib @ git+{repository}@{revision}"', "import mmlib"]
     if repository == address.PLACEHOLDER:
         comment = "# The owner of this copy has not said where it is published, so there is nothing to install mmlib from."
-        does = ['raise SystemExit("mmlib is not installed; the owner of this copy has to run tools/set_address.py first") from None']
+        does = ['raise SystemExit("mmlib is not installed: its owner must run tools/set_address.py first") from None']
     lines = [comment, "try:", "    import mmlib", "except ModuleNotFoundError:", *(f"    {line}" for line in does)]
     return "\n".join(lines)
 
