@@ -10,7 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from mmlib.data.core import Splits
+import torch
+
+from mmlib.data.core import MultimodalData, Splits
 
 PACKAGE = Path(__file__).parent
 
@@ -33,12 +35,34 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-@lru_cache
 def file_hash(path: Path) -> str:
     """Of a Python file: of what its code does. Of any other file: of its bytes."""
+    return _file_hash(path, *_version(path))
+
+
+def _version(path: Path) -> tuple[int, int]:
+    """Changes when the file does: what was worked out from it holds as long as this is the same."""
+    stat = path.stat()
+    return stat.st_mtime_ns, stat.st_size
+
+
+@lru_cache(maxsize=1024)
+def _file_hash(path: Path, *version: int) -> str:
     if path.suffix == ".py":
         return _digest(repr(_describe(ast.parse(path.read_text("utf8")))))
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=1024)
+def _imports(path: Path, *version: int) -> tuple[str, ...]:
+    """Every module that a Python file may import, also inside functions."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text("utf8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+    return tuple(names)
 
 
 def _module_path(module: str) -> Path | None:
@@ -61,27 +85,47 @@ def code_files(modules: Iterable[str]) -> dict[str, str]:
         if name in found:
             continue
         found[name] = file_hash(path)
-        for node in ast.walk(ast.parse(path.read_text("utf8"))):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.Import):
-                waiting += [alias.name for alias in node.names]
+        waiting += _imports(path, *_version(path))
     return dict(sorted(found.items()))
 
 
 def splits_hash(splits: Splits) -> str:
-    """Of every number in one's own data."""
-    total = hashlib.sha256()
+    """Of every number in one's own data: inputs, labels, masks, groups, and the names of the classes.
+
+    Raises:
+        TypeError: data that is read from elsewhere, batch by batch, and cannot be hashed.
+    """
+    total = hashlib.sha256(repr((splits.num_classes, getattr(splits, "classes", None))).encode())
     for split, data in splits.items():
-        for name, x in [*data.inputs.items(), ("labels", data.labels), *(data.present or {}).items()]:
+        if not isinstance(data, MultimodalData):
+            raise TypeError(f"{split}: expected data in memory, found {type(data).__name__}, which has no hash")
+        named = [*data.inputs.items(), ("labels", data.labels), *(data.present or {}).items(), *data.groups.items()]
+        for name, x in named:
             total.update(f"{split} {name} {x.dtype} {list(x.shape)}".encode())
-            total.update(x.detach().cpu().contiguous().numpy().tobytes())
+            total.update(x.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return total.hexdigest()[:16]
 
 
+@lru_cache(maxsize=256)
 def source_hash(thing: Any) -> str | None:
-    """Of a class or function written elsewhere, such as in a notebook; None where its source cannot be found."""
+    """Of the source of one class or function, written anywhere; None where it cannot be found. What the class or function
+    calls, inherits or reads is not in it: enough to tell two of them apart, not to keep a run by it."""
     try:
         return _digest(repr(_describe(ast.parse(inspect.cleandoc("\n" + inspect.getsource(thing))))))
     except (OSError, TypeError, SyntaxError):
         return None
+
+
+def named(thing: Any) -> str:
+    """Module, name and hash of a class or function; of an object that is neither, of its class, with a question mark."""
+    if isinstance(thing, type) or inspect.isroutine(thing):
+        return f"{thing.__module__}.{thing.__qualname__} {source_hash(thing) or '?'}"
+    return f"{type(thing).__module__}.{type(thing).__qualname__} ?"
+
+
+def hashed_wholly(thing: Any) -> bool:
+    """Whether the library's files and torch's version decide what a class or function does: it is a part of either, and no
+    object made at run time (an instance, a `functools.partial`, a lambda), which may hold anything."""
+    if not (isinstance(thing, type) or inspect.isfunction(thing) or inspect.isbuiltin(thing)):
+        return False
+    return str(thing.__module__).partition(".")[0] in ("mmlib", "torch") and "<" not in thing.__qualname__

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mmlib import fingerprint
 from mmlib.data.catalogue import DATASETS, load
-from mmlib.data.core import Splits
+from mmlib.data.core import MultimodalData, Splits
 from mmlib.fusion import FUSIONS, Fusion
 from mmlib.history import NonFiniteLossError
 from mmlib.methods import METHODS, Method
 from mmlib.metrics.probes import linear_probe
-from mmlib.model import build
+from mmlib.model import MultimodalClassifier, build
 from mmlib.train import evaluate, fit
 
 
@@ -29,18 +32,26 @@ class Setting:
 
     Args:
         label: the row's name in the table.
-        data: a data set's name, your own `Splits`, or a callable ``data(seed=..., **data_options)`` that returns them.
-        method: a method's name, or a `Method` class. fusion: a fusion's name, or a `Fusion` class.
+        data: a data set's name, your own `Splits` (the same for every seed), or a callable ``data(seed=..., **data_options)``
+            that returns them, for a split of its own for every seed.
+        method: a method's name, a `Method` class, or a method such as ``MLA(ridge=0.1)``, of which every run gets a copy.
+        fusion: a fusion's name, a `Fusion` class, or a callable that makes one.
         data_options, method_options, model_options, fit_options: keyword arguments of ``load``, of the method's class,
-            of `mmlib.model.build` and of `mmlib.train.fit`.
+            of `mmlib.model.build` and of `mmlib.train.fit`. Every run gets copies of the objects in them. An encoder of
+            yours in ``model_options={"encoders": {...}}`` is best a class or function that makes it: `build` calls it under
+            the seed. A module starts every run, whatever the seed, from the weights it has.
         pretrain_epochs: train the encoders apart (late fusion) for so many epochs before the method starts.
         probe: also fit a linear probe on every frozen encoder (columns ``probe_{modality}``).
+
+    Raises:
+        TypeError: an argument of another kind. ValueError: an unknown name (the message lists the known ones), or
+            ``method_options`` beside a method that has its options already.
     """
 
     label: str
     data: str | Splits | Callable[..., Splits] = "digits"
-    method: str | type[Method] = "joint"
-    fusion: str | type[Fusion] = "concat"
+    method: str | type[Method] | Method = "joint"
+    fusion: str | type[Fusion] | Callable[[Mapping[str, int], int], Fusion] = "concat"
     data_options: dict[str, Any] = field(default_factory=dict)
     method_options: dict[str, Any] = field(default_factory=dict)
     model_options: dict[str, Any] = field(default_factory=dict)
@@ -54,6 +65,14 @@ class Setting:
             value = getattr(self, what)
             if isinstance(value, str) and value not in known:
                 raise ValueError(f"{what}: unknown {value!r}; known: {', '.join(known)}")
+            if not (isinstance(value, str | Splits) if what == "data" else isinstance(value, str)) and not callable(value):
+                raise TypeError(f"{what}: expected a name, or what its description names, found {type(value).__name__} {value!r}")
+        if isinstance(self.method, Method) and self.method_options:
+            name = type(self.method).__name__
+            raise ValueError(f"method_options: {name}(...) has its options already; give method={name}, the class, or none here")
+        for what in ("data_options", "method_options", "model_options", "fit_options"):
+            if not isinstance(getattr(self, what), Mapping):
+                raise TypeError(f"{what}: expected a dict of keyword arguments, found {type(getattr(self, what)).__name__}")
 
     def with_(self, label: str, **changes: Any) -> Setting:
         """A copy under another label; options are merged into those there are."""
@@ -67,19 +86,28 @@ class Setting:
             if isinstance(plain[what], Splits):
                 plain[what] = f"splits {fingerprint.splits_hash(plain[what])}"
             elif not isinstance(plain[what], str):
-                plain[what] = f"{plain[what].__module__}.{plain[what].__qualname__} {fingerprint.source_hash(plain[what]) or '?'}"
+                plain[what] = _no_json(plain[what])
         return dict(json.loads(json.dumps(plain, default=_no_json)))
+
+    def foreign(self) -> list[str]:
+        """What decides this setting's numbers and has no hash, by name: methods, fusions, encoders, optimisers and other
+        code from outside the library, and objects that were made at run time. (Data is hashed by its content.)"""
+        options = (self.method_options, self.model_options, self.fit_options)
+        things = [thing for value in (self.method, self.fusion, *options) for thing in _things(value)]
+        return [fingerprint.named(thing) for thing in things if not fingerprint.hashed_wholly(thing)]
 
     def code(self) -> dict[str, str]:
         """The files of the library, and the shipped data, that decide this setting's numbers, each with its hash."""
         modules = ["mmlib.train", "mmlib.model", "mmlib.fusion", *(["mmlib.metrics.probes"] if self.probe else [])]
         method = METHODS[self.method] if isinstance(self.method, str) else self.method
         modules += [method.__module__] + (["mmlib.methods.late_fusion"] if self.pretrain_epochs else [])
+        options = (self.fusion, self.method_options, self.model_options, self.fit_options)
+        modules += [str(getattr(thing, "__module__", "")) for value in options for thing in _things(value)]
         assets: list[Path] = []
         if isinstance(self.data, str):
             modules.append(DATASETS[self.data].make.__module__)
             assets = list(DATASETS[self.data].assets)
-        elif callable(self.data) and self.data.__module__.startswith("mmlib."):  # one of ours may load any of ours
+        elif fingerprint.hashed_wholly(self.data):  # one of ours may load any of ours
             modules.append(self.data.__module__)
             assets = [asset for known in DATASETS.values() for asset in known.assets]
         root = fingerprint.PACKAGE.parent
@@ -87,13 +115,35 @@ class Setting:
         return own | fingerprint.code_files(modules) | {a.relative_to(root).as_posix(): fingerprint.file_hash(a) for a in assets}
 
 
+def _things(value: Any) -> Iterator[Any]:
+    """What stands in options beside texts and numbers."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple | set | frozenset):
+        for part in value:
+            yield from _things(part)
+    elif value is not None and not isinstance(value, str | int | float | np.generic):
+        yield value
+
+
 def _no_json(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
     if callable(value):
-        return f"{value.__module__}.{value.__qualname__} {fingerprint.source_hash(value) or '?'}"
+        if not isinstance(value, type) and hasattr(value, "options"):
+            return {"class": fingerprint.named(type(value)), "options": value.options()}
+        return getattr(value, "described", None) or fingerprint.named(value)  # an object may say what it is
     raise TypeError(f"setting: expected numbers, texts and lists in the options, found {type(value).__name__} {value!r}")
 
 
-def run(setting: Setting, seed: int) -> dict[str, Any]:
+class Predictions(NamedTuple):
+    """What a trained model says about the test data."""
+
+    probabilities: NDArray[np.float32]  #: [N, C]
+    labels: NDArray[np.int64]  #: [N]
+
+
+def run(setting: Setting, seed: int, predictions: bool = False) -> dict[str, Any]:
     """Train once and read the test data once. A run that diverges is a result, too.
 
     Returns:
@@ -102,7 +152,10 @@ def run(setting: Setting, seed: int) -> dict[str, Any]:
         `mmlib.history.History`.
 
         Where the loss became NaN or infinite, ``diverged`` is true and ``diverged_epoch`` says when. The network is of no
-        use then, and who has it can only guess: every accuracy is 1 / C, every loss ln C, ``best_epoch`` is -1.
+        use then, and who has it can only guess: every accuracy (and every other score) is 1 / C, every loss ln C,
+        ``best_epoch`` is -1.
+
+        With ``predictions`` also ``predictions``, the `Predictions` for the test data.
     """
     torch.set_num_threads(1)  # two runs on two cores beat one run on both, by far, on networks this small
     if isinstance(setting.data, Splits):
@@ -111,10 +164,13 @@ def run(setting: Setting, seed: int) -> dict[str, Any]:
         splits = setting.data(seed=seed, **setting.data_options)
     else:
         splits = load(setting.data, seed=seed, **setting.data_options)
-    model = build(splits, setting.fusion, seed=seed, **setting.model_options)
-    make = METHODS[setting.method] if isinstance(setting.method, str) else setting.method
-    method = make(**setting.method_options)
-    options = {"progress": False, **setting.fit_options}
+    # copies: what one run makes of a method or an encoder must not reach the next
+    make, method_options, model_options, fit_options = copy.deepcopy(
+        (setting.method, setting.method_options, setting.model_options, setting.fit_options)
+    )
+    model = build(splits, setting.fusion, seed=seed, **model_options)
+    method = make if isinstance(make, Method) else (METHODS[make] if isinstance(make, str) else make)(**method_options)
+    options = {"progress": False, **fit_options}
     began = time.perf_counter()
     try:
         if setting.pretrain_epochs:
@@ -129,14 +185,30 @@ def run(setting: Setting, seed: int) -> dict[str, Any]:
         columns |= {f"probe_{m}": 0.0 for m in splits.modalities} if setting.probe else {}
         row = {k if k.startswith("probe") else f"test_{k}": _guessing(k, splits.num_classes) for k in columns}
         row |= {"val_accuracy": _guessing("accuracy", splits.num_classes), "best_epoch": -1, "seconds": seconds}
-        return {**row, "diverged": True, "diverged_epoch": error.epoch, "history": error.rows}
+        said = {"predictions": _predictions(None, method, splits.test)} if predictions else {}
+        return {**row, **said, "diverged": True, "diverged_epoch": error.epoch, "history": error.rows}
     seconds = time.perf_counter() - began
     row = {f"test_{k}": v for k, v in evaluate(model, splits.test, method).items()}
     best = history.rows[history.best_epoch]
     row |= {"val_accuracy": best["val_accuracy"], "best_epoch": history.best_epoch, "seconds": seconds, "diverged": False}
     if setting.probe:
         row |= {f"probe_{m}": a for m, a in linear_probe(model, splits.train, splits.test).items()}
-    return {**row, "history": history.rows}
+    said = {"predictions": _predictions(model, method, splits.test)} if predictions else {}
+    return {**row, **said, "history": history.rows}
+
+
+@torch.no_grad()
+def _predictions(model: MultimodalClassifier | None, method: Method, data: MultimodalData) -> Predictions:
+    """Without a model the same probability for every class."""
+    probabilities, labels = [], []
+    if model is not None:
+        model.eval(), method.eval()
+    for batch in data.to("cpu" if model is None else model.device).batches(1024):
+        labels.append(batch.labels.cpu())
+        guess = torch.full((len(batch.labels), data.num_classes), 1 / data.num_classes)
+        said = guess if model is None else method.predict(model, batch.inputs, batch.present).logits.float().softmax(1)
+        probabilities.append(said.cpu())
+    return Predictions(torch.cat(probabilities).numpy(), torch.cat(labels).numpy())
 
 
 def _guessing(column: str, classes: int) -> float:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-import mmlib.compare as module
-from mmlib import fingerprint
+from mmlib import cache, fingerprint
 from mmlib.compare import RunsFailedError, cache_folder, compare, methods_table
 from mmlib.comparison import Comparison
 from mmlib.data import incomplete
@@ -75,57 +72,6 @@ def test_processes_give_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> Non
     assert 0 < alone.runs[0]["seconds"] < alone.seconds < 600
 
 
-def test_cached_runs_are_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = compare([BASE], seeds=2, workers=1, progress=False)
-    assert len(list(cache_folder().glob("*.json"))) == 2
-    calls: list[int] = []
-
-    def counting(i: int, setting: Setting, seed: int) -> tuple[int, dict[str, Any]]:
-        calls.append(seed)
-        return i, run(setting, seed)
-
-    monkeypatch.setattr(module, "_guarded", counting)
-    again = compare([BASE], seeds=3, workers=1, progress=False)
-    assert calls == [2]
-    assert again.values("joint")[:2] == first.values("joint")
-    compare([BASE], seeds=3, workers=1, progress=False, cache=False)
-    assert calls == [2, 0, 1, 2]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"fit_options": {"lr": 0.5}},
-        {"fit_options": {"epochs": 3}},
-        {"data_options": {"samples": 90}},
-        {"fusion": "sum"},
-        {"method": "late_fusion"},
-        {"pretrain_epochs": 1},
-        {"model_options": {"width": 2}},
-    ],
-)
-def test_another_setting_is_another_run(change: dict[str, Any]) -> None:
-    assert module._cache_file(BASE, 0) != module._cache_file(BASE.with_("joint", **change), 0)
-    assert module._cache_file(BASE, 0) == module._cache_file(BASE.with_("other label"), 0)
-    assert module._cache_file(BASE, 0) != module._cache_file(BASE, 1)
-
-
-def test_code_and_data_are_part_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    setting = Setting("x", data="digits", fit_options=FIT)
-    files = setting.code()
-    assert {"mmlib/train.py", "mmlib/data/digits.py", "mmlib/fusion.py", "mmlib/encoders.py", "mmlib/methods/joint.py"} <= set(
-        files
-    )
-    assert any(f.startswith("mmlib/data/assets/") for f in files)
-    assert not {"mmlib/plots.py", "mmlib/widgets.py", "mmlib/methods/late_fusion.py", "mmlib/data/two_speed.py"} & set(files)
-    before = module._cache_file(setting, 0)
-    for changed in ("train.py", "speech.npz"):
-        real = fingerprint.file_hash
-        with monkeypatch.context() as patch:
-            patch.setattr(fingerprint, "file_hash", lambda p, c=changed, r=real: "other" if p.name == c else r(p))
-            assert module._cache_file(setting, 0) != before
-
-
 def test_the_code_of_ones_own_data() -> None:
     assert BASE.code()["mmlib/setting.py: run"] == fingerprint.source_hash(run)
     ours = BASE.with_("ours", data=incomplete).code()  # may load any of ours
@@ -147,92 +93,9 @@ def test_functions_are_options_by_their_source_and_order_does_not_matter() -> No
     assert setting.describe()["fit_options"]["optimizer"] == f"{__name__}.slow_sgd {fingerprint.source_hash(slow_sgd)}"
     assert BASE.describe()["data"] == f"{__name__}.own_data {fingerprint.source_hash(own_data)}"
     orders = [Setting("x", fit_options=dict(pairs)) for pairs in ((("lr", 0.1), ("epochs", 2)), (("epochs", 2), ("lr", 0.1)))]
-    assert module._cache_file(orders[0], 0) == module._cache_file(orders[1], 0) is not None
+    assert cache.key(orders[0]) == cache.key(orders[1]) is not None
     with pytest.raises(dataclasses.FrozenInstanceError):
         setting.label = "y"  # type: ignore[misc]
-
-
-def test_where_runs_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert cache_folder() == tmp_path / "cache" / "runs"
-    outcome = compare([BASE], seeds=1, workers=1, progress=False)
-    [file] = cache_folder().iterdir()
-    row = {k: v for k, v in outcome.runs[0].items() if k not in ("label", "seed")}
-    assert file.read_text("utf8") == json.dumps(row, indent=1) + "\n"
-    monkeypatch.delenv("MMLIB_CACHE")
-    assert cache_folder().name == "runs"
-    assert "mmlib" in cache_folder().parts
-
-
-def test_own_splits_are_hashed_by_content() -> None:
-    a, b = make_tiny(("a",), seed=0), make_tiny(("a",), seed=0)
-    assert module._cache_file(Setting("x", data=a), 0) == module._cache_file(Setting("x", data=b), 0)
-    b.train.inputs["a"][0, 0] += 1e-3
-    assert module._cache_file(Setting("x", data=a), 0) != module._cache_file(Setting("x", data=b), 0)
-
-
-def test_code_hash_ignores_comments_and_layout_but_not_code(tmp_path: Path) -> None:
-    def digest(text: str) -> str:
-        path = tmp_path / f"{abs(hash(text))}.py"
-        path.write_text(text)
-        return fingerprint.file_hash(path)
-
-    plain = digest('def f(x):\n    "doc"\n    return x + 1\n')
-    assert digest('# comment\ndef f(x):\n    "other doc"\n\n    return (x\n        + 1)  # why\n') == plain
-    assert digest("def f(x):\n    return x + 2\n") != plain
-    assert digest("def f(x, *, y=1):\n    return x + 1\n") != plain
-
-
-def test_interrupted_comparison_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[int] = []
-
-    def interrupted(i: int, setting: Setting, seed: int) -> tuple[int, dict[str, Any]]:
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        calls.append(seed)
-        return i, run(setting, seed)
-
-    monkeypatch.setattr(module, "_guarded", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        compare([BASE], seeds=4, workers=1, progress=False)
-    finished: list[int] = []
-
-    def noting(i: int, setting: Setting, seed: int) -> tuple[int, dict[str, Any]]:
-        finished.append(seed)
-        return i, run(setting, seed)
-
-    monkeypatch.setattr(module, "_guarded", noting)
-    compare([BASE], seeds=4, workers=1, progress=False)
-    assert calls == [0, 1]
-    assert finished == [2, 3]
-
-
-def test_damaged_cache_file_is_computed_again() -> None:
-    first = compare([BASE], seeds=1, workers=1, progress=False)
-    [file] = cache_folder().glob("*.json")
-    file.write_text("{ half a fi")
-    assert compare([BASE], seeds=1, workers=1, progress=False).values("joint") == first.values("joint")
-    json.loads(file.read_text())
-
-
-def test_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocker = tmp_path / "file"
-    blocker.write_text("")
-    monkeypatch.setenv("MMLIB_CACHE", str(blocker))
-    with pytest.warns(UserWarning, match="cache: cannot write to .*; runs are not kept") as caught:
-        outcome = compare([BASE], seeds=2, workers=1, progress=False)
-    assert len(outcome.runs) == 2
-    assert len(caught) == 1
-    assert caught[0].filename == __file__, "it points at who called compare"
-
-
-def test_full_cache_leaves_no_partial_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*args: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.warns(UserWarning, match="No space left on device"):
-        compare([BASE], seeds=1, workers=1, progress=False)
-    assert list(cache_folder().iterdir()) == []
 
 
 class Quiet(Joint):
@@ -242,13 +105,6 @@ class Quiet(Joint):
 def test_own_method() -> None:
     outcome = compare([BASE, BASE.with_("own", method=Quiet)], seeds=2, workers=1, progress=False)
     assert outcome.values("own") == outcome.values("joint")
-    assert module._cache_file(BASE.with_("own", method=Quiet), 0) != module._cache_file(BASE, 0)
-
-
-def test_a_lambda_is_run_but_not_cached() -> None:
-    made = eval("lambda seed: own_data(seed)", {"own_data": own_data})  # no source to hash
-    compare([Setting("x", data=made, fit_options=FIT)], seeds=1, workers=1, progress=False)
-    assert not cache_folder().exists()
 
 
 def test_pretraining_and_probe() -> None:

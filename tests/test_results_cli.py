@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,8 @@ import pytest
 from mmlib.__main__ import main
 from mmlib.book import results
 from mmlib.book.studies import AWAITING, STUDIES, Study
-from mmlib.compare import compare, write_json
+from mmlib.cache import write_json
+from mmlib.compare import compare
 from mmlib.record import digest
 from mmlib.setting import Setting
 from tests.test_compare import own_data
@@ -268,63 +267,3 @@ def test_missing_result(small_study: Path) -> None:
         results.load("small")
     with pytest.raises(ValueError, match="result: unknown 'smal'; known: "):
         results.load("smal")
-
-
-SMALL = ["--data", "two_speed", "--set", "samples=120", "--epochs", "1"]
-
-
-def test_compare_prints_a_table_and_writes_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "table.json"
-    arguments = ["compare", *SMALL, "--methods", "joint,late_fusion", "--seeds", "2", "--workers", "1", "--out", str(out)]
-    assert main(arguments) == 0
-    printed = capsys.readouterr().out
-    assert all(label in printed for label in ("fast alone", "slow alone", "joint", "late_fusion", "low", "high", "seconds"))
-    content = json.loads(out.read_text())
-    assert len(content["runs"]) == 8
-    assert content["seeds"] == [0, 1]
-    assert content["code"]
-    before = out.read_bytes()
-    assert main(arguments) == 2
-    assert "pass --overwrite" in capsys.readouterr().err
-    assert out.read_bytes() == before
-    assert main([*arguments, "--overwrite"]) == 0
-
-
-def test_train_and_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = str(tmp_path / "run.pt")
-    assert main(["train", *SMALL, "--checkpoint", path, "--device", "cpu"]) == 0
-    assert "test_accuracy" in capsys.readouterr().out
-    assert main(["train", *SMALL, "--checkpoint", path, "--device", "cpu"]) == 2
-    assert "resume" in capsys.readouterr().err
-    assert main(["train", *SMALL, "--checkpoint", path, "--device", "cpu", "--resume", "--epochs", "2"]) == 0
-    assert "2 epochs" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["compare", "--data", "digit"], "--data: unknown data set 'digit'; known: two_speed, digits"),
-        (["compare", "--methods", "ogm"], "--methods: unknown 'ogm'"),
-        (["compare", "--data", "two_speed", "--modalities", "smell"], "unknown 'smell'; known: fast, slow"),
-        (["train", "--data", "two_speed", "--lr", "-1"], "lr: expected a positive learning rate, found -1"),
-        (["train", "--data", "two_speed", "--set", "speed=3"], "speed"),
-        (["train", "--method", "magic"], "--method: unknown 'magic'; known: joint"),
-        (["results", "nothing"], "result: unknown 'nothing'"),
-        (["results", "--verify", "nothing"], "result: unknown 'nothing'"),
-        (["results", "--against", "HEAD"], "--against: expected together with --verify"),
-        (["results", "--verify", "--against", "no-such"], "--against: 'no-such' is no revision of a git repository"),
-        (["results", "--verify", "--workers", "0"], "workers: expected 1 or more, found 0"),
-    ],
-)
-def test_wrong_input_is_one_line(arguments: list[str], message: str, tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert main(arguments) == 2
-    error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert message in error
-    assert list(tmp_path.glob("*.json")) == []
-
-
-def test_module_runs() -> None:
-    done = subprocess.run([sys.executable, "-m", "mmlib", "--help"], capture_output=True, text=True, check=True)
-    assert "compare" in done.stdout
-    assert "results" in done.stdout

@@ -8,7 +8,6 @@ tells an edit by hand from what was made.
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -18,14 +17,14 @@ from typing import Any
 from mmlib import fingerprint
 from mmlib.book.studies import STUDIES
 from mmlib.book.studies.base import Study
-from mmlib.compare import compare, write_json
+from mmlib.compare import compare
 from mmlib.comparison import Comparison
 from mmlib.randomness import seed_offset, seeds
-from mmlib.record import code_of, describe, digest, payload
+from mmlib.record import code_of, describe, digest, payload, runs_of, stored
+from mmlib.record import read as read_comparison
+from mmlib.record import write as write
 from mmlib.setting import Setting
 
-#: what a file must hold, and of which type
-SHAPE: dict[str, type] = {"name": str, "configuration": dict, "seeds": list, "code": dict, "runs": list}
 Runs = dict[tuple[str, int], dict[str, Any]]
 
 
@@ -62,46 +61,8 @@ def read(path: Path) -> dict[str, Any]:
     name = path.stem
     if not path.is_file():
         raise FileNotFoundError(f"result: {path} does not exist; make it with: python -m mmlib results {name}")
-    wrong = "it is not JSON, or only the beginning of it"
-    try:
-        content = json.loads(path.read_text("utf8"))
-        wrong = _misshapen(content, name)
-    except ValueError:
-        content = None
-    if wrong:
-        raise ValueError(
-            f"{path}: edited by hand or damaged ({wrong}); restore it from version control, or remove it and make it "
-            f"again: python -m mmlib results {name}"
-        )
-    return dict(content)
-
-
-def _misshapen(content: Any, name: str) -> str:
-    """What is wrong with the content of a file; nothing where it is as it was written."""
-    if not isinstance(content, dict):
-        return f"expected an object, found {type(content).__name__}"
-    for key, kind in SHAPE.items():
-        if not isinstance(content.get(key), kind):
-            return f"{key}: expected {kind.__name__}, found {type(content.get(key)).__name__}"
-    if content["name"] != name:
-        return f"name: expected {name!r}, found {content['name']!r}"
-    if not all(isinstance(run, dict) for run in content["runs"]):
-        return "runs: expected objects"
-    expected = [(label, seed) for label in content["configuration"] for seed in content["seeds"]]
-    if [(run.get("label"), run.get("seed")) for run in content["runs"]] != expected:
-        return "runs: expected one for each setting and seed, in their order"
-    if "digest" not in content:
-        return "it carries no digest"
-    return "" if content["digest"] == _digest(content) else "its digest is not that of the rest"
-
-
-def _digest(content: dict[str, Any]) -> str:
-    return digest({k: v for k, v in content.items() if k != "digest"})
-
-
-def write(path: Path, content: dict[str, Any]) -> None:
-    """Write a result whole or not at all, with its digest."""
-    write_json(path, {**content, "digest": _digest(content)})
+    way_out = f"restore it from version control, or remove it and make it again: python -m mmlib results {name}"
+    return stored(path, name=name, way_out=way_out)
 
 
 def make(name: str, *, workers: int | None = None, progress: bool = True) -> Path:
@@ -173,8 +134,10 @@ def make_all(names: Sequence[str] = (), *, workers: int | None = None) -> list[s
     return failed
 
 
-def load(name: str) -> Comparison:
+def load(name: str | Path) -> Comparison:
     """A stored result, as `compare` would return it; of the learning curves, what the study keeps.
+
+    ``name`` may also be a file that ``python -m mmlib compare`` wrote, such as ``compare-digits.json``: see `mmlib.record.read`.
 
     With shifted seeds (MMLIB_SEED_OFFSET) the result of those seeds where it was made, else the published one.
 
@@ -182,17 +145,12 @@ def load(name: str) -> Comparison:
         FileNotFoundError: it was never made; the message says how.
         ValueError: the file is not what was written.
     """
+    if isinstance(name, Path) or name.endswith(".json"):
+        return read_comparison(Path(name))
     settings = study(name).settings()
     paths = [folder() / f"{name}.json", folder(0) / f"{name}.json"]
     content = read(next((path for path in paths if path.is_file()), paths[-1]))
-    runs = [{"history": _rows(run.pop("curves", {})), "diverged": False, **run} for run in content["runs"]]
-    return Comparison(settings, content["seeds"], runs, content["seconds"])
-
-
-def _rows(curves: dict[str, str]) -> list[dict[str, float]]:
-    """Curves {column: E numbers in a text} as one dict per epoch."""
-    columns = [map(float, text.split()) for text in curves.values()]
-    return [dict(zip(curves, values, strict=True)) for values in zip(*columns, strict=True)]
+    return Comparison(settings, content["seeds"], runs_of(content), content["seconds"])
 
 
 def stale(path: Path) -> str | None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import os
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,11 @@ from mmlib.compare import compare
 from mmlib.progress import bar as progress_bar
 from mmlib.record import code_of, describe, digest, machine, stored_run
 from mmlib.setting import Setting
+from mmlib.workers import Failed, side_by_side
 
 Run = tuple[str, int]  #: a setting's label, and a seed
 Rows = dict[Run, dict[str, Any]]
+Rowwise = Generator[tuple[Run, dict[str, Any]], None, None]
 
 AT_LEAST = 5  #: runs of a result that are made again
 ONE_IN = 20  #: and at least this share
@@ -175,16 +177,16 @@ def _one(setting: Setting, seed: int) -> tuple[Run, dict[str, Any]]:
 def _runs_here(task: Task, drawn: list[Run], workers: int | None, progress: bool) -> Rows:
     """The runs by the code that is here, each in a process; nothing comes from the cache."""
 
-    def rows() -> Iterator[tuple[Run, dict[str, Any]]]:
-        jobs, side_by_side = [(task.settings[label], seed) for label, seed in drawn], _workers(workers, drawn)
-        if side_by_side == 1:
+    def rows() -> Rowwise:
+        jobs, processes = [(task.settings[label], seed) for label, seed in drawn], _workers(workers, drawn)
+        if processes == 1:
             yield from (_one(*job) for job in jobs)
             return
-        import joblib
-
-        with joblib.parallel_config("loky", inner_max_num_threads=1):
-            parallel = joblib.Parallel(n_jobs=side_by_side, return_as="generator_unordered")
-            yield from parallel(joblib.delayed(_one)(*job) for job in jobs)
+        with closing(side_by_side(_one, jobs, processes)) as outcomes:
+            for number, outcome in outcomes:
+                if isinstance(outcome, Failed):
+                    raise RuntimeError(f"{drawn[number][0]}, seed {drawn[number][1]}: {outcome.message}")
+                yield outcome
 
     return _collected(rows(), len(drawn), task.name, progress)
 
@@ -192,7 +194,7 @@ def _runs_here(task: Task, drawn: list[Run], workers: int | None, progress: bool
 def _runs_there(old: Revision, name: str, drawn: list[Run], workers: int | None, progress: bool) -> Rows:
     """The runs by the other revision, each in a process of its own."""
 
-    def rows() -> Iterator[tuple[Run, dict[str, Any]]]:
+    def rows() -> Rowwise:
         with ThreadPoolExecutor(_workers(workers, drawn)) as pool:
             waiting = {pool.submit(old.run, name, *run): run for run in drawn}
             try:
@@ -208,7 +210,7 @@ def _workers(workers: int | None, drawn: list[Run]) -> int:
     return min(workers or os.cpu_count() or 1, len(drawn))
 
 
-def _collected(rows: Iterator[tuple[Run, dict[str, Any]]], total: int, what: str, progress: bool) -> Rows:
+def _collected(rows: Rowwise, total: int, what: str, progress: bool) -> Rows:
     done: Rows = {}
     bar = progress_bar(total, 0, what, "run", progress)
     try:
@@ -216,6 +218,7 @@ def _collected(rows: Iterator[tuple[Run, dict[str, Any]]], total: int, what: str
             done[run] = row
             bar.update()
     finally:
+        rows.close()  # at once: what still runs elsewhere ends with it
         bar.close()
     return done
 

@@ -1,0 +1,66 @@
+"""``python -m mmlib train``: one run. Standard output is JSON alone."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from argparse import Namespace
+from contextlib import redirect_stdout
+from typing import Any
+
+import torch
+
+from mmlib import keep
+from mmlib.command import shared
+from mmlib.command.parser import UsageError
+from mmlib.model import build
+from mmlib.train import evaluate, fit
+
+
+def main(args: Namespace) -> None:
+    with redirect_stdout(sys.stderr):
+        scores = _train(args)
+    print(json.dumps(scores, indent=1))
+
+
+def _train(args: Namespace) -> dict[str, Any]:
+    if args.resume and args.checkpoint is None:
+        raise UsageError("--resume: expected together with --checkpoint")
+    if args.save is not None:
+        shared.writable(args.save, "--save", args.overwrite)
+    if args.checkpoint is not None and not args.checkpoint.exists():
+        shared.writable(args.checkpoint, "--checkpoint", overwrite=True)
+    options = dict(args.method_set)
+    if args.method == "unimodal" and "modality" not in options:
+        raise UsageError("--method-set: unimodal needs to know which, such as --method-set modality=image")
+    method = shared.method(args.method, options)
+    device(args.device)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(args.threads)
+    try:
+        _, _, splits = shared.data(args, args.seed)
+        model = build(splits, args.fusion, seed=args.seed, normalise=args.normalise)
+        history = fit(
+            model, splits, method, epochs=args.epochs, batch_size=args.batch_size, lr=args.lr, optimizer=args.optimizer,
+            seed=args.seed, device=args.device, bf16=args.bf16, checkpoint=args.checkpoint, resume=args.resume,
+        )  # fmt: skip
+        print(history)
+        if args.save is not None:
+            print(f"kept in {keep.save(args.save, model, overwrite=args.overwrite)}")
+        scores = {f"test_{k}": v for k, v in evaluate(model, splits.test).items()}
+    finally:
+        torch.set_num_threads(threads)
+    scores["val_accuracy"] = history.rows[history.best_epoch]["val_accuracy"]
+    numbers = {k: round(v, 6) if math.isfinite(v) else None for k, v in scores.items()}
+    return {**numbers, "best_epoch": history.best_epoch, "epochs": len(history), "seed": args.seed}
+
+
+def device(name: str | None) -> None:
+    """Raise UsageError where there is no such device."""
+    if name is None:
+        return
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"--device: cannot use {name!r}: {str(error).splitlines()[0]}") from None
