@@ -11,7 +11,7 @@ VENDOR := book/assets/vendor/.tried
 SITE := _build/site.stamp
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 # what the pages are made from
-SOURCES := $(NOTEBOOKS) _config.yml _toc.yml requirements.txt $(shell find mmlib book -type f -not -path '*/__pycache__/*' -not -path 'book/assets/vendor/*')
+SOURCES := $(NOTEBOOKS) _config.yml _toc.yml requirements.txt requirements-hashes.txt $(shell find mmlib book -type f -not -path '*/__pycache__/*' -not -path 'book/assets/vendor/*')
 
 # One thread a process: the same numbers whichever command runs a chapter, and chapters run side by side.
 export OMP_NUM_THREADS ?= 1
@@ -32,7 +32,7 @@ help:
 	@echo "PYTHON=python3.12 and TORCH_BACKEND=cpu choose what .venv is made of; see tools/set_up.py"
 
 # Any Python that runs starts the script, which finds the newest suitable one. PYTHON and TORCH_BACKEND reach it as variables.
-$(READY): requirements.txt pyproject.toml
+$(READY): requirements.txt requirements-hashes.txt pyproject.toml
 	@IFS=$$'\n'; for python in $${PYTHON:-} $$(type -ap python3 python3.14 python3.13 python3.12 python3.11 python); do \
 	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 6))' >/dev/null 2>&1; then exec "$$python" tools/set_up.py; fi; \
 	done; echo "Python 3.11 to 3.14 is needed, and none was found: apt install python3-venv, dnf install python3, brew install python" >&2; exit 1

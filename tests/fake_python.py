@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-PINS = "soupsieve==2.10 ; python_full_version < '3.11.5'\ntorch==2.13.0\nuv==0.13.9\n-e .\n"
+SOME = "0123456789abcdef" * 4
+PINS = f"""soupsieve==2.10 ; python_full_version < '3.11.5' \\
+    --hash=sha256:{SOME}
+uv==0.13.9 \\
+    --hash=sha256:{SOME} \\
+    --hash=sha256:{SOME[::-1]}
+"""
+TORCH = "torch==2.13.0\n-e .\n"
 FAKE = """#!/bin/sh
 # {folder}/log gets what it was asked; the files beside it say how it behaves
 given=$PATH PATH=/usr/bin:/bin
@@ -43,7 +50,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(sys, "platform", "linux")
     root = tmp_path / "project"
     root.mkdir()
-    (root / "requirements.txt").write_text(PINS)
+    (root / "requirements-hashes.txt").write_text(PINS)
+    (root / "requirements.txt").write_text(TORCH)
     return root
 
 

@@ -13,17 +13,15 @@ import pytest
 import set_up
 from packaging.requirements import Requirement
 
-from tests.fake_python import PINS, project, python
+from tests.fake_python import PINS, TORCH, project, python
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def locked(**environment: str) -> dict[str, str]:
     """The releases that pip takes from the lock, by name."""
-    lines = [line for line in (ROOT / "requirements.txt").read_text("utf8").splitlines() if line and not line.startswith("#")]
-    assert lines[-1] == "-e ."
     pins: dict[str, str] = {}
-    for requirement in map(Requirement, lines[:-1]):
+    for requirement in map(Requirement, lock.pins((ROOT / "requirements.txt").read_text("utf8"))):
         (specifier,) = requirement.specifier
         assert specifier.operator == "==", requirement
         if requirement.marker is None or requirement.marker.evaluate(environment or None):
@@ -63,11 +61,47 @@ def test_pytorchs_libraries_for_cuda_stay_out_of_the_lock() -> None:
     assert lock.pins(given) == ["a==1 ; sys_platform == 'darwin'", "tritonlike==1"]
 
 
+def test_every_pin_but_pytorchs_has_hashes_and_both_files_hold_the_same_pins() -> None:
+    text, plain = ((ROOT / name).read_text("utf8") for name in ("requirements-hashes.txt", "requirements.txt"))
+    found = lock.hashed(text)
+    assert list(found) == lock.pins(text)
+    assert all(hashes and len(set(hashes)) == len(hashes) for hashes in found.values())
+    assert text == lock.written(found)
+    assert plain == lock.plain(found)
+    assert {*found, lock.TORCH} == set(lock.pins(plain))
+
+
+def test_hashes_stay_with_their_pin_and_go_with_it() -> None:
+    a, b = "--hash=sha256:" + "a" * 64, "--hash=sha256:" + "b" * 64
+    given = f"one==1 ; sys_platform == 'darwin' \\\n    {b} \\\n    {a}\ntorch==2 \\\n    {a}\n"
+    given += f"nvidia-x==1 \\\n    {b}\ntwo==2 \\\n    {a}\n"
+    found = lock.hashed(given)
+    assert found == {"one==1 ; sys_platform == 'darwin'": [b, a], "two==2": [a]}
+    assert lock.written(found) == f"{lock.HEADER}one==1 ; sys_platform == 'darwin' \\\n    {a} \\\n    {b}\ntwo==2 \\\n    {a}\n"
+    with pytest.raises(RuntimeError, match="no hashes are known for three==3"):
+        lock.written({**found, "three==3": []})
+
+
+#: (package, the first release without the holes that are known of it)
+HOLES = [("torch", "2.10"), ("requests", "2.33"), ("tqdm", "4.66.3"), ("scikit-learn", "1.5"), ("filelock", "3.20.3")]
+
+
+@pytest.mark.parametrize(("name", "first"), HOLES)
+def test_releases_with_known_holes_are_out_of_the_ranges(name: str, first: str) -> None:
+    from packaging.version import Version
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))["project"]
+    (requirement,) = [one for one in map(Requirement, project["dependencies"]) if one.name == name]
+    (specifier,) = requirement.specifier
+    assert specifier.operator == ">="
+    assert Version(specifier.version) >= Version(first)
+
+
 def test_a_lock_without_a_needed_pin_is_an_error() -> None:
-    assert set_up.pin(PINS, "torch") == "torch==2.13.0"
+    assert set_up.pin(TORCH, "torch") == "torch==2.13.0"
     assert set_up.pin(PINS, "soupsieve") == "soupsieve==2.10"
-    with pytest.raises(set_up.Problem, match=r"requirements\.txt: expected a line uv==\.\.\., found none"):
-        set_up.pin("torch==2.13.0\n", "uv")
+    with pytest.raises(set_up.Problem, match=r"requirements\.txt: expected a line torch==\.\.\., found none"):
+        set_up.pin(PINS, "torch")
 
 
 def test_each_python_is_checked_once_pyenvs_too_and_the_others_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

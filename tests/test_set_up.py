@@ -59,7 +59,7 @@ def test_a_named_python_that_does_not_do_is_refused(version: str, found: str, ro
     python(root.parent / "bin", "mine", version, runs=bool(version))
     with pytest.raises(set_up.Problem, match=rf"PYTHON=mine: Python 3\.11 to 3\.14 is needed, found\n.*mine: {found}"):
         set_up.set_up(root, "mine")
-    assert list(files(root)) == [str(root / "requirements.txt")]
+    assert list(files(root)) == [str(root / "requirements-hashes.txt"), str(root / "requirements.txt")]
 
 
 @pytest.mark.parametrize("name", ["no-such-python", "/no/such/python"])
@@ -78,7 +78,7 @@ def test_without_a_suitable_python_it_says_what_was_found_and_what_to_install(ro
     assert "python3: 3.9.2" in said
     for command in ("sudo apt install python3-venv", "sudo dnf install python3", "brew install python@3"):
         assert command in said
-    assert list(files(root)) == [str(root / "requirements.txt")]
+    assert list(files(root)) == [str(root / "requirements-hashes.txt"), str(root / "requirements.txt")]
 
 
 def test_only_the_command_of_this_machine_is_named(root: Path) -> None:
@@ -155,7 +155,8 @@ def test_an_environment_that_does_is_kept_whatever_else_there_is(root: Path, cap
     assert "up to date" in capsys.readouterr().out
     assert not (root.parent / "bin" / "log").exists()  # the newer Python on PATH was not even asked
     log = (root / ".venv" / "bin" / "log").read_text().split("\n")
-    assert [line.split()[-1] for line in log if line.startswith("-m pip install")] == ["requirements.txt"]
+    installs = [line.split()[-1] for line in log if line.startswith("-m pip install")]
+    assert installs == ["requirements-hashes.txt", "requirements.txt"]
     assert (root / ".venv" / ".ready").exists()
 
 
@@ -225,7 +226,7 @@ def test_make_passes_on_what_was_chosen(root: Path) -> None:
     done = run_make(root, PYTHON="python3.12", TORCH_BACKEND="")
     assert done.returncode == 0, done.stderr
     assert "python3.12: 3.12.1" in done.stdout
-    assert [line.split()[1] for line in asked(root)] == ["venv", "pip"]
+    assert [line.split()[1] for line in asked(root)] == ["venv", "pip", "pip"]
     assert (root / ".venv" / ".ready").exists()
 
 

@@ -25,18 +25,35 @@ def uv_calls(root: Path, backend: str, again: str = "") -> list[str]:
     return [f"{uv} --dry-run --no-deps", f"{uv} --constraint "]
 
 
+PIP = "-m pip install -q --disable-pip-version-check"
+LOCKED, REST = f"{PIP} --require-hashes -r requirements-hashes.txt", f"{PIP} -r requirements.txt"
+
+
 @pytest.mark.parametrize("backend", [None, "auto", "cpu", "cu126"])
-def test_on_linux_uv_takes_the_build_and_pip_the_rest(backend: str | None, root: Path) -> None:
+def test_on_linux_the_locked_uv_takes_the_build_and_pip_what_is_left(backend: str | None, root: Path) -> None:
     (root.parent / "bin" / "on_uv").write_text("true")
     set_up.set_up(root, backend=backend)
-    pip = "-m pip install -q --disable-pip-version-check"
-    venv, uv, probe, real, rest = asked(root)
+    venv, locked, probe, real, rest = asked(root)
     assert venv == f"-m venv {root / '.venv'}"
-    assert (uv, rest) == (f"{pip} uv==0.13.9", f"{pip} -r requirements.txt")
+    assert (locked, rest) == (LOCKED, REST)  # by hashes, all but PyTorch, which has none in common
     expected = uv_calls(root, backend or "auto")
     assert probe == expected[0]
     assert real.startswith(expected[1])
     assert (root / ".venv" / ".ready").exists()
+
+
+def test_uv_gets_the_pins_as_constraints_and_no_hashes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def run(command: list[str], **options: object) -> object:
+        if "--constraint" in command:
+            seen.append(Path(command[-1]).read_text())
+        return real(command, **options)  # type: ignore[call-overload]
+
+    real = set_up.subprocess.run
+    monkeypatch.setattr(set_up.subprocess, "run", run)
+    set_up.set_up(root)
+    assert [text.splitlines() for text in seen] == [["soupsieve==2.10 ; python_full_version < '3.11.5'", "uv==0.13.9"]]
 
 
 @pytest.mark.parametrize(("platform", "backend"), [("linux", ""), ("linux", "none"), ("darwin", None)])
@@ -45,7 +62,7 @@ def test_elsewhere_and_where_it_is_switched_off_pip_does_it_alone(
 ) -> None:
     monkeypatch.setattr(sys, "platform", platform)
     set_up.set_up(root, backend=backend)
-    assert asked(root)[1:] == ["-m pip install -q --disable-pip-version-check -r requirements.txt"]
+    assert asked(root)[1:] == [LOCKED, REST]
 
 
 @pytest.mark.parametrize(("version", "backend"), [("2.13.0+cpu", None), ("2.13.0+cu126", "cu126"), ("2.13.0", "auto")])
@@ -80,13 +97,12 @@ def test_where_the_index_does_not_answer_pip_goes_on_soon_and_says_so(
     assert (root / ".venv" / ".ready").exists()
 
 
-def test_where_pip_cannot_get_uv_it_goes_on_too(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    once = root.parent / "once"
-    (root.parent / "bin" / "on_pip").write_text(f"test -e {once} || {{ touch {once}; exit 1; }}")
-    set_up.set_up(root)
-    assert "NOTE" in capsys.readouterr().out
-    assert asked(root)[-1].endswith("-r requirements.txt")
-    assert not [line for line in asked(root) if line.startswith("-m uv")]
+def test_a_file_with_another_hash_stops_everything(root: Path) -> None:
+    (root.parent / "bin" / "on_pip").write_text("echo THESE PACKAGES DO NOT MATCH THE HASHES; exit 1")
+    with pytest.raises(set_up.Problem, match="pip failed"):
+        set_up.set_up(root)
+    assert [line.split()[1] for line in asked(root)] == ["venv", "pip"]
+    assert not (root / ".venv" / ".ready").exists()
 
 
 def test_a_build_that_was_asked_for_and_cannot_be_had_is_an_error(root: Path) -> None:

@@ -94,6 +94,39 @@ def test_an_address_that_is_none_is_refused(bad: str) -> None:
         address.slug(bad)
 
 
+def test_the_placeholder_is_an_address_that_nobody_can_register() -> None:
+    owner = address.slug(address.PLACEHOLDER).partition("/")[0]
+    assert not address.OWNER.fullmatch(owner)
+    assert address.check_new(address.PLACEHOLDER)
+    for bad in ("-a", "a-", "a--b", "a.b", "a_b", "a" * 40):
+        with pytest.raises(ValueError, match=r"address: expected an owner that GitHub can have .*found"):
+            address.check_new(f"https://github.com/{bad}/book")
+    for fine in ("a", "some-one", "A1-b2", "a" * 39):
+        assert address.check_new(f"https://github.com/{fine}/some.book")
+
+
+def test_nothing_is_published_while_the_address_is_not_set_or_another(tmp_path: Path) -> None:
+    def fault(found: str, expected: str = "") -> str | None:
+        (tmp_path / "pyproject.toml").write_text(f'[project]\n[project.urls]\nRepository = "{found}"\n')
+        return set_address.fault(expected, tmp_path)
+
+    assert "not set" in str(fault(address.PLACEHOLDER))
+    assert "not set" in str(fault(address.PLACEHOLDER, address.PLACEHOLDER))
+    assert f"the pages name {HERE}, and this is https://github.com/n/m" in str(fault(HERE, "https://github.com/n/m"))
+    assert fault(HERE, HERE.replace("some-one", "Some-One")) is None  # GitHub does not mind the case
+    assert fault(HERE) is None
+    steps = (ROOT / ".github/workflows/publish.yml").read_text("utf8")
+    assert 0 < steps.index("set_address.py --check") < steps.index("make book") < steps.index("deploy-pages@")
+
+
+def test_actions_are_pinned_by_commit() -> None:
+    texts = [path.read_text("utf8") for path in (ROOT / ".github/workflows").glob("*.yml")]
+    uses = re.findall(r"uses: (.*)", "\n".join(texts))
+    assert len(uses) >= 8
+    for use in uses:
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", use), use
+
+
 # the chapters' first cells
 
 
@@ -104,34 +137,42 @@ def notebook(*sources: tuple[str, str]) -> Any:
 
 def test_a_chapter_gets_its_link_and_first_cell_once() -> None:
     nb = notebook(("m", "# Title\n\nWhat you will see."), ("m", "More."), ("c", "x = 1"))
-    chapter.refresh(nb, "notebooks/03_x.ipynb", HERE)
+    chapter.refresh(nb, "notebooks/03_x.ipynb", HERE, "v1")
     link = "[Open in Colab](https://colab.research.google.com/github/some-one/some.book/blob/main/notebooks/03_x.ipynb)"
     assert nb.cells[0].source == f"# Title\n\n{link}\n\nWhat you will see."
     assert [cell.cell_type for cell in nb.cells] == ["markdown", "markdown", "code", "code"]
-    assert nb.cells[2].source == chapter.install_code(HERE)
+    assert nb.cells[2].source == chapter.install_code(HERE, "v1")
     assert nb.cells[2].metadata.tags == ["hide-input", "remove-output"]
     before = nbformat.writes(nb)
-    chapter.refresh(nb, "notebooks/03_x.ipynb", HERE)
+    chapter.refresh(nb, "notebooks/03_x.ipynb", HERE, "v1")
     assert nbformat.writes(nb) == before
-    chapter.refresh(nb, "notebooks/03_x.ipynb", "https://github.com/n/m")
+    chapter.refresh(nb, "notebooks/03_x.ipynb", "https://github.com/n/m", "v1")
     assert nbformat.writes(nb) == before.replace("some-one/some.book", "n/m")
 
 
 def test_the_first_cell_leaves_torch_alone_and_is_idle_where_mmlib_is() -> None:
-    code = chapter.install_code(HERE)
+    code = chapter.install_code(HERE, "v1")
     assert "--no-deps" in code
-    assert f'"mmlib @ git+{HERE}"' in code  # quoted
+    assert f'"mmlib @ git+{HERE}@v1"' in code  # quoted, and one release
     plain = re.sub(r"^( *)%pip.*$", r"\1raise AssertionError('must not install')", code, flags=re.MULTILINE)
     exec(compile(plain, "cell", "exec"), {})
 
 
+def test_without_an_address_the_first_cell_installs_nothing_and_says_why() -> None:
+    code = chapter.install_code(address.PLACEHOLDER, "v1")
+    assert "git+" not in code
+    exec(compile(code, "cell", "exec"), {})  # mmlib is here
+    with pytest.raises(SystemExit, match="tools/set_address.py"):
+        exec(compile(code.replace("import mmlib", "import no_such_mmlib"), "cell", "exec"), {})
+
+
 def test_a_chapter_without_a_title_is_refused() -> None:
     with pytest.raises(ValueError, match=r"notebooks/x\.ipynb: expected a first cell"):
-        chapter.refresh(notebook(("c", "x = 1")), "notebooks/x.ipynb", HERE)
+        chapter.refresh(notebook(("c", "x = 1")), "notebooks/x.ipynb", HERE, "v1")
 
 
 def test_check_reports_and_changes_nothing(tmp_path: Path) -> None:
-    (tmp_path / "pyproject.toml").write_text(f'[project]\n[project.urls]\nRepository = "{HERE}"\n')
+    (tmp_path / "pyproject.toml").write_text(f'[project]\nversion = "1.0"\n[project.urls]\nRepository = "{HERE}"\n')
     path = tmp_path / "x.ipynb"
     nbformat.write(notebook(("m", "# T"), ("c", "x = 1")), path)
     before = path.read_bytes()
@@ -327,7 +368,12 @@ def test_math_is_local_where_it_was_fetched_and_said_not_to_be_elsewhere(
 
 
 def project(root: Path) -> Path:
-    for name, text in {"requirements.txt": "a==1\n", "mmlib/a.py": "A = 1\n", "book/results/x.json": "{}\n"}.items():
+    for name, text in {
+        "requirements-hashes.txt": "a==1\n",
+        "requirements.txt": "t==1\n",
+        "mmlib/a.py": "A = 1\n",
+        "book/results/x.json": "{}\n",
+    }.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     return root
@@ -339,10 +385,11 @@ def project(root: Path) -> Path:
         lambda root, env: (root / "mmlib/a.py").write_text("A = 2\n"),
         lambda root, env: (root / "mmlib/b.npz").write_bytes(b"data"),
         lambda root, env: (root / "book/results/x.json").write_text("[]\n"),
-        lambda root, env: (root / "requirements.txt").write_text("a==2\n"),
+        lambda root, env: (root / "requirements-hashes.txt").write_text("a==2\n"),
+        lambda root, env: (root / "requirements.txt").write_text("t==2\n"),
         lambda root, env: env.setenv("MMLIB_SEED_OFFSET", "100"),
     ],
-    ids=["code", "data", "result", "lock", "seeds"],
+    ids=["code", "data", "result", "lock", "torch", "seeds"],
 )
 def test_outputs_of_another_state_are_forgotten(
     change: Callable[[Path, pytest.MonkeyPatch], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+#: Stands until the owner of a repository runs tools/set_address.py. Nobody can register it: GitHub's names have no dots.
+PLACEHOLDER = "https://github.com/address.not.set/book"
+#: what GitHub lets an owner be called
+OWNER = re.compile(r"[A-Za-z0-9](?:-?[A-Za-z0-9]){0,38}")
 #: files and folders that may name the address
 PLACES = (
     "pyproject.toml",
@@ -43,6 +47,24 @@ def slug(address: str) -> str:
     if match is None:
         raise ValueError(f"address: expected https://github.com/OWNER/REPO, found {address!r}")
     return match[1]
+
+
+def check_new(address: str) -> str:
+    """The address if somebody can own it, or the `PLACEHOLDER`.
+
+    Raises:
+        ValueError: GitHub has no owner of such a name.
+    """
+    owner = slug(address).partition("/")[0]
+    if address != PLACEHOLDER and not OWNER.fullmatch(owner):
+        raise ValueError(f"address: expected an owner that GitHub can have (letters, digits, single hyphens), found {owner!r}")
+    return address
+
+
+def revision(root: Path = ROOT) -> str:
+    """What the chapters' first cells install: the tag of this version, which its owner sets when it is published."""
+    project = tomllib.loads((root / "pyproject.toml").read_text("utf8"))["project"]
+    return f"v{project['version']}"
 
 
 def files(root: Path = ROOT) -> Iterator[Path]:

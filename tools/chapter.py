@@ -25,16 +25,18 @@ CELL = "install-mmlib"
 LINK = re.compile(r"\[[^\]]*\]\(https://colab\.research\.google\.com/github/[^)]*\)")
 
 
-def install_code(repository: str) -> str:
-    """The first code cell: where `mmlib` is missing, as on Colab, install it alone, so that torch stays as it is."""
-    return (
-        "# Where mmlib is missing, as on Colab: install it, and nothing else, so that torch stays as it is.\n"
-        "try:\n"
-        "    import mmlib\n"
-        "except ModuleNotFoundError:\n"
-        f'    %pip install -q --no-deps "mmlib @ git+{repository}"\n'
-        "    import mmlib"
-    )
+def install_code(repository: str, revision: str) -> str:
+    """The first code cell: where `mmlib` is missing, as on Colab, install one release of it alone, so that torch stays as it is.
+
+    While the repository's address is the placeholder there is nothing to install from, and the cell says so.
+    """
+    comment = "# Where mmlib is missing, as on Colab: install this release of it, and nothing else, so that torch stays as it is."
+    does = [f'%pip install -q --no-deps "mmlib @ git+{repository}@{revision}"', "import mmlib"]
+    if repository == address.PLACEHOLDER:
+        comment = "# The owner of this copy has not said where it is published, so there is nothing to install mmlib from."
+        does = ['raise SystemExit("mmlib is not installed: its owner must run tools/set_address.py first") from None']
+    lines = [comment, "try:", "    import mmlib", "except ModuleNotFoundError:", *(f"    {line}" for line in does)]
+    return "\n".join(lines)
 
 
 def with_references(source: str, cited: list[Paper]) -> str:
@@ -43,7 +45,7 @@ def with_references(source: str, cited: list[Paper]) -> str:
     return (f"{text}\n\n" if text else "") + f"{REFERENCES}\n\n{mmlib_papers.listed(cited)}" if cited else text
 
 
-def refresh(notebook: Any, path_in_repository: str, repository: str) -> None:
+def refresh(notebook: Any, path_in_repository: str, repository: str, revision: str) -> None:
     """Insert or renew the link, the install cell and the list of references of a notebook, in place.
 
     Raises:
@@ -60,7 +62,9 @@ def refresh(notebook: Any, path_in_repository: str, repository: str) -> None:
     texts = [cell.source.partition(REFERENCES)[0] for cell in written]
     written[-1].source = with_references(written[-1].source, mmlib_papers.cited("\n".join(texts), mmlib_papers.papers()))
     cells[:] = [cell for cell in cells if cell.get("id") != CELL]
-    cell = nbformat.v4.new_code_cell(install_code(repository), id=CELL, metadata={"tags": ["hide-input", "remove-output"]})
+    cell = nbformat.v4.new_code_cell(
+        install_code(repository, revision), id=CELL, metadata={"tags": ["hide-input", "remove-output"]}
+    )
     first_code = next((i for i, other in enumerate(cells) if other.cell_type == "code"), len(cells))
     cells.insert(first_code, cell)
 
@@ -69,7 +73,7 @@ def refresh_file(path: Path, root: Path = address.ROOT, check: bool = False) -> 
     """`refresh` a file; True if it was, or with ``check`` would be, changed."""
     old = path.read_text("utf8")
     notebook = nbformat.reads(old, 4)
-    refresh(notebook, path.resolve().relative_to(root).as_posix(), address.read(root))
+    refresh(notebook, path.resolve().relative_to(root).as_posix(), address.read(root), address.revision(root))
     new = nbformat.writes(notebook, 4) + "\n"
     if nbformat.reads(old, 4) == nbformat.reads(new, 4):
         return False

@@ -29,10 +29,6 @@ TESTS = ("tests/test_set_up.py", "tests/test_set_up_torch.py", "tests/test_lock.
 SMALL = ("soupsieve", "iniconfig")
 
 
-def without_torch(text: str) -> list[str]:
-    return [line for line in lock.pins(text) if not line.startswith("torch==")]
-
-
 def interpreters() -> list[set_up.Found]:
     """One of each release within the range, oldest first, but for the one that this runs in."""
     paths = set_up.candidates()
@@ -72,14 +68,14 @@ def check(python: set_up.Found, text: str) -> str:
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        pins = without_torch(text)
-        small = [line for line in pins if re.match(rf"({'|'.join(SMALL)})==", line)]
-        (folder / "requirements.txt").write_text("\n".join(small) + "\n", "utf8")
+        small = {pin: hashes for pin, hashes in lock.hashed(text).items() if re.match(rf"({'|'.join(SMALL)})==", pin)}
+        (folder / "requirements-hashes.txt").write_text(lock.written(small), "utf8")
+        (folder / "requirements.txt").write_text("\n".join(small) + "\n", "utf8")  # there already
         set_up.set_up(folder, python.path, "none")
         inside = str(folder / ".venv" / "bin" / "python")
-        (folder / "lock.txt").write_text("\n".join(pins) + "\n", "utf8")
-        installs = [sys.executable, "-m", "uv", "pip", "install", "-q", "--python", inside, "-r", str(folder / "lock.txt")]
-        run(*installs)
+        (folder / "lock.txt").write_text(text, "utf8")
+        uv = [sys.executable, "-m", "uv", "pip", "install", "-q", "--python", inside, "--require-hashes"]
+        run(*uv, "-r", str(folder / "lock.txt"))
         cache = {"PYTHONPYCACHEPREFIX": str(folder / "pycache")}
         run(inside, "-W", "error::SyntaxWarning", "-m", "compileall", "-q", *SOURCES, **cache)
         run(inside, "-c", f"import {IMPORTS}", **cache)

@@ -1,11 +1,13 @@
-"""Renew requirements.txt: every pin for Python 3.11 to 3.14 on every system, from the ranges of pyproject.toml.
+"""Renew the two requirements*.txt: every pin for Python 3.11 to 3.14 on every system, from the ranges of pyproject.toml.
 
     python tools/lock.py                              # after a change of pyproject.toml: pins stay where they can
     python tools/lock.py --upgrade-package pytest     # any option of `uv pip compile`
     python tools/lock.py --check                      # each Python and system: all that is installed is pinned and ready-made
 
-Needs the network. PyTorch is named by its exact release, so that nobody gets another one by the way; its libraries for
-CUDA are not pinned, since most machines have no use for them and each build of PyTorch names its own.
+Needs the network. requirements-hashes.txt has, with every pin but PyTorch's, the SHA-256 of each file of its release, so that pip
+takes no other file. PyTorch's builds (for the CPU, for each CUDA) come from different indexes or from disk, each a file of its
+own: it is pinned by its exact release. Its libraries for CUDA are not pinned, since most machines have no use for them and
+each build names its own.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCK = ROOT / "requirements.txt"
+LOCK = ROOT / "requirements-hashes.txt"
+PLAIN = ROOT / "requirements.txt"
 TORCH = "torch==2.13.0"
 CUDA = re.compile(r"(nvidia-|cuda-|triton\b)")
 #: Debian 12 has 3.11.2, and some packages need 3.11.5
@@ -28,15 +31,53 @@ SYSTEMS = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28", "aarch64-apple-dar
 MACOS = "14.0"  # the oldest that PyTorch has builds for
 SOURCES_ONLY = ("docopt",)  # pure Python, published without a wheel
 HEADER = """\
-# The exact environment of the book and the tests, Python 3.11 to 3.14: `python tools/lock.py` renews it.
-# pyproject.toml says what each is for.
+# The pins of requirements.txt with the hashes of their files, but for PyTorch, whose builds come from different indexes, or from
+# disk, and have no hash in common. `make` installs these first: pip install --require-hashes -r requirements-hashes.txt
 """
+PLAIN_HEADER = """\
+# The exact environment of the book and the tests, Python 3.11 to 3.14: `python tools/lock.py` renews it, and the same pins with
+# their hashes in requirements-hashes.txt. pyproject.toml says what each is for. PyTorch's libraries for CUDA are not pinned.
+"""
+HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 
 
 def pins(text: str) -> list[str]:
-    """The lines that pin a package, with their markers, without PyTorch's libraries for CUDA."""
-    lines = [line.strip() for line in text.splitlines()]
+    """The lines that pin a package, with their markers, without hashes and without PyTorch's libraries for CUDA."""
+    lines = [line.strip(" \\") for line in text.splitlines()]
     return [line for line in lines if "==" in line and not line.startswith("#") and not CUDA.match(line)]
+
+
+def hashed(text: str) -> dict[str, list[str]]:
+    """Each pin with the hashes below it, without PyTorch and its libraries."""
+    found: dict[str, list[str]] = {}
+    below: list[str] = []  # of a pin that is left out, these go nowhere
+    for line in text.splitlines():
+        if pins(line):
+            below = []
+            if not line.startswith("torch=="):
+                below = found.setdefault(pins(line)[0], below)
+        elif not line.startswith(" "):
+            below = []
+        below += HASH.findall(line)
+    return found
+
+
+def written(found: dict[str, list[str]]) -> str:
+    """The lock's text, as pip reads it.
+
+    Raises:
+        RuntimeError: a pin without a hash, which pip would refuse.
+    """
+    without = [pin for pin, hashes in found.items() if not hashes]
+    if without:
+        raise RuntimeError(f"no hashes are known for {', '.join(without)}: does this index tell them?")
+    blocks = [" \\\n    ".join([pin, *sorted(hashes)]) for pin, hashes in found.items()]
+    return HEADER + "\n".join(blocks) + "\n"
+
+
+def plain(found: dict[str, list[str]]) -> str:
+    """The text of requirements.txt: the same pins without hashes, PyTorch among them, and this package."""
+    return PLAIN_HEADER + "\n".join(sorted([*found, TORCH], key=lambda pin: pin.partition("==")[0])) + "\n-e .\n"
 
 
 def compile_(*arguments: str, text: str) -> str:
@@ -59,8 +100,10 @@ def renew(path: Path, *arguments: str) -> None:
     try:
         old.write_text("\n".join(pins(path.read_text("utf8"))) + "\n", "utf8")
         options = ["--universal", "--python-version", PYTHONS[0], "--extra", "dev", "--constraint", "-", "-o", str(old)]
-        compile_("pyproject.toml", *options, *arguments, text=TORCH)
-        path.write_text(HEADER + "\n".join(pins(old.read_text("utf8"))) + "\n-e .\n", "utf8")
+        compile_("pyproject.toml", *options, "--generate-hashes", *arguments, text=TORCH)
+        found = hashed(old.read_text("utf8"))
+        path.write_text(written(found), "utf8")
+        path.with_name(PLAIN.name).write_text(plain(found), "utf8")
     finally:
         old.unlink(missing_ok=True)
 
@@ -79,7 +122,7 @@ def faults(text: str, python: str, system: str) -> list[str]:
 
 def check(pythons: Sequence[str], systems: Sequence[str]) -> list[str]:
     """What is wrong with the lock, for each of these Pythons on each of these systems."""
-    text = LOCK.read_text("utf8")
+    text = PLAIN.read_text("utf8")
     with ThreadPoolExecutor(4) as pool:  # mostly waiting for answers
         checks = [pool.submit(faults, text, python, system) for system in systems for python in pythons]
         return [fault for each in checks for fault in each.result()]

@@ -1,4 +1,4 @@
-"""Set up .venv: find a Python, make the environment, install PyTorch and then everything else as locked.
+"""Set up .venv: find a Python, make the environment, install everything as locked, by its hashes, then PyTorch.
 
     python tools/set_up.py        # `make` runs it
 
@@ -78,6 +78,8 @@ UNBUILT = (
         ),
     ),
 )
+LOCK = "requirements-hashes.txt"  # everything but PyTorch, with hashes
+TORCH = "requirements.txt"  # the same pins, PyTorch, whose builds differ by index and have no common hash, and this package
 INDEX_SECONDS = 12  # how long PyTorch's index may take to answer before pip goes on alone
 
 
@@ -221,10 +223,10 @@ def pip(python: Found, root: Path, *arguments: str) -> None:
 
 
 def pin(lock: str, name: str) -> str:
-    """A package's line of the lock, without its marker."""
+    """A package's line of a lock, without marker and hashes."""
     match = re.search(r"^{}==[^\s;]+".format(re.escape(name)), lock, re.M)
     if match is None:
-        raise Problem("requirements.txt: expected a line {}==..., found none".format(name))
+        raise Problem("{}: expected a line {}==..., found none".format(TORCH, name))
     return match.group()
 
 
@@ -235,26 +237,25 @@ def installed(python: Found, name: str) -> str:
 
 
 def install_torch(python: Found, root: Path, backend: str) -> None:
-    """PyTorch's build for this machine, by uv, which knows PyTorch's indexes; pip takes one for CUDA on every Linux.
+    """PyTorch's build for this machine, by the lock's uv, which knows PyTorch's indexes; pip takes one for CUDA on every Linux.
 
     Raises:
         Problem: a build that was asked for cannot be had. Without one asked for, pip goes on alone.
     """
-    lock = (root / "requirements.txt").read_text("utf8")
     explicit = backend != "auto"
-    torch = pin(lock, "torch")
+    torch = pin((root / TORCH).read_text("utf8"), "torch")
     version, _, build = installed(python, "torch").partition("+")
     if torch == "torch==" + version and (not explicit or build == backend):
         return
     reason = ""
     with tempfile.TemporaryDirectory() as folder:
         constraints = Path(folder) / "lock.txt"
-        constraints.write_text("\n".join(line for line in lock.splitlines() if not line.startswith("-")), "utf8")
+        lines = [line.rstrip("\\ ") for line in (root / LOCK).read_text("utf8").splitlines()]
+        constraints.write_text("\n".join(line for line in lines if not line.strip().startswith("-")), "utf8")
         uv = [python.path, "-m", "uv", "pip", "install", "--python", python.path, "--torch-backend", backend, torch]
         uv += ["--reinstall-package", "torch"] if version else []
         hurry = dict(os.environ, UV_HTTP_RETRIES="0", UV_HTTP_TIMEOUT=str(INDEX_SECONDS))
         try:
-            pip(python, root, pin(lock, "uv"))
             # asked first, and briefly, so that nobody waits long for an index that the machine does not reach
             asked = uv + ["--dry-run", "--no-deps"]
             subprocess.run(asked, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=hurry, timeout=INDEX_SECONDS)
@@ -262,12 +263,8 @@ def install_torch(python: Found, root: Path, backend: str) -> None:
         except subprocess.TimeoutExpired:
             reason = "no answer within {} s".format(INDEX_SECONDS)
         except subprocess.CalledProcessError as error:
-            lines = [line.strip() for line in (error.output or b"").decode("utf8", "replace").splitlines()]
-            reason = lines[-1] if lines else "see above"
-        except Problem as error:
-            if explicit:
-                raise
-            reason = str(error).splitlines()[0]
+            said = [line.strip() for line in (error.output or b"").decode("utf8", "replace").splitlines()]
+            reason = said[-1] if said else "see above"
     if reason and explicit:
         raise Problem("TORCH_BACKEND={}: this build of {} cannot be had ({})".format(backend, torch, reason))
     if reason:
@@ -286,18 +283,19 @@ def set_up(root: Path = ROOT, wanted: str = "", backend: Optional[str] = None) -
     named = choose(wanted) if wanted else None
     if os.path.lexists(str(venv)):
         python = check_there(venv, named)
-        print("== bringing {} up to date with requirements.txt".format(venv.name))
+        print("== bringing {} up to date with requirements-hashes.txt".format(venv.name))
         sys.stdout.flush()
     else:
         chosen = named or choose()
         print("== setting up {} with {} (a few minutes the first time)".format(venv.name, chosen))
         python = create(venv, chosen)
+    pip(python, root, "--require-hashes", "-r", LOCK)
     if backend is None:
         if sys.platform.startswith("linux"):  # elsewhere pip takes a build for the CPU by itself
             install_torch(python, root, "auto")
     elif backend not in ("", "none"):
         install_torch(python, root, backend)
-    pip(python, root, "-r", "requirements.txt")
+    pip(python, root, "-r", TORCH)
     (venv / ".ready").write_text("", "utf8")
 
 
