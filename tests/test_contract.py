@@ -22,11 +22,13 @@ from mmlib.methods import (
     OGMGE,
     OPM,
     QMF,
+    RNA,
     GradientBlending,
     Joint,
     LateFusion,
     Method,
     ModalityDropout,
+    MultiLoss,
     Relearning,
     Remix,
     Unimodal,
@@ -38,7 +40,10 @@ from tests.conftest import make_tiny
 CASES: dict[str, Callable[[], Method]] = {
     "joint": Joint,
     "unimodal": lambda: Unimodal("a"),
+    "rna": lambda: RNA(strength=0.1),
     "late_fusion": LateFusion,
+    "multi_loss": MultiLoss,
+    "multi_loss: vote": lambda: MultiLoss(heads="fusion", predict="vote"),
     "gradient_blending": lambda: GradientBlending(super_epoch=2),
     "gradient_blending: online": lambda: GradientBlending(mode="online", super_epoch=1),
     "gradient_blending: shared": lambda: GradientBlending(
@@ -54,7 +59,7 @@ CASES: dict[str, Callable[[], Method]] = {
     "remix": lambda: Remix(warmup=0),
     "relearning": lambda: Relearning(every=2, times=1),
 }
-NEEDS_TWO = {"ogm_ge", "agm", "opm", "mlb", "remix"}  # these compare modalities, and say so where there is only one
+NEEDS_TWO = {"ogm_ge", "agm", "opm", "mlb", "remix", "rna"}  # these compare modalities, and say so where there is only one
 OPTIONS = {"epochs": 3, "batch_size": 16, "lr": 1e-2, "device": "cpu", "progress": False}
 
 every_method = pytest.mark.parametrize("make", CASES.values(), ids=CASES.keys())

@@ -12,7 +12,7 @@ from mmlib.compare import compare, methods_table
 from mmlib.comparison import Comparison
 from mmlib.data import MultimodalData, Splits, from_arrays, lose
 from mmlib.fusion import FiLM, Gated, SqueezeExcitation
-from mmlib.methods import AGM, MLA, MLB, OGMGE, OPM, QMF, GradientBlending, ModalityDropout, Relearning, Remix
+from mmlib.methods import AGM, MLA, MLB, OGMGE, OPM, QMF, RNA, GradientBlending, ModalityDropout, MultiLoss, Relearning, Remix
 from mmlib.methods.blending_estimate import train_aside
 from mmlib.methods.gradient_blending import blend_weights
 from mmlib.methods.mlb import balancing_coefficients
@@ -34,7 +34,7 @@ DEFAULTS: dict[Callable[..., Any], dict[str, Any]] = {
     make_optimizer: {"weight_decay": 0.0},
     build: {"fusion": "concat", "dim": 64, "width": 1.0, "dropout": 0.0, "seed": 0},
     MultimodalClassifier: {"num_classes": 2},
-    compare: {"seeds": 5, "cache": True, "progress": True},
+    compare: {"seeds": 5, "cache": True, "progress": True, "predictions": False},
     Setting: {"data": "digits", "method": "joint", "fusion": "concat", "pretrain_epochs": 0, "probe": False},
     Comparison: {"seconds": 0.0},
     Comparison.values: {"column": "test_accuracy"},
@@ -58,6 +58,8 @@ DEFAULTS: dict[Callable[..., Any], dict[str, Any]] = {
     OGMGE: {"alpha": 0.8, "noise": "released", "scale": "all", "form": "paper", "gradients": False},
     coefficient: {"form": "paper"},
     modulation_coefficients: {"form": "paper"},
+    MultiLoss: {"weight": 1.0, "heads": "own", "predict": "fused"},
+    RNA: {"strength": 1.0},
     AGM: {"alpha": 1.5},
     OPM: {"base": 0.5, "strength": 0.5, "share": 0.7, "warmup": 5},
     drop_probability: {"base": 0.5, "strength": 0.5},

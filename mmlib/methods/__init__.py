@@ -8,11 +8,13 @@ from mmlib.methods.late_fusion import LateFusion
 from mmlib.methods.mla import MLA
 from mmlib.methods.mlb import MLB
 from mmlib.methods.modality_dropout import ModalityDropout
+from mmlib.methods.multi_loss import MultiLoss
 from mmlib.methods.ogm_ge import OGMGE
 from mmlib.methods.opm import OPM
 from mmlib.methods.qmf import QMF
 from mmlib.methods.relearning import Relearning
 from mmlib.methods.remix import Remix
+from mmlib.methods.rna import RNA
 from mmlib.methods.unimodal import Unimodal
 
 #: name on the command line -> class
@@ -32,6 +34,8 @@ METHODS: dict[str, type[Method]] = {
         QMF,
         Remix,
         Relearning,
+        MultiLoss,
+        RNA,
     )
 }
 
@@ -43,11 +47,13 @@ __all__ = [
     "OGMGE",
     "OPM",
     "QMF",
+    "RNA",
     "GradientBlending",
     "Joint",
     "LateFusion",
     "Method",
     "ModalityDropout",
+    "MultiLoss",
     "Relearning",
     "Remix",
     "Unimodal",
