@@ -20,8 +20,8 @@ EXAMPLES = {
     "": """examples:
   python -m mmlib compare --data digits --methods joint,late_fusion,ogm_ge,mla --seeds 5
   python -m mmlib compare --data arrays.npz --methods joint,mla --set scale=standard --normalise batch
-  python -m mmlib train --data arrays.npz --method mla --save model.mm
-  python -m mmlib predict model.mm --data new.npz --out predictions.csv
+  python -m mmlib train --data arrays.npz --method mla --save model.safetensors
+  python -m mmlib predict model.safetensors --data new.npz --out predictions.csv
 """,
     "compare": """examples:
   python -m mmlib compare --data digits --modalities image,audio --methods joint,ogm_ge --seeds 5
@@ -32,14 +32,14 @@ The table goes to standard output; mmlib.record.read reads the JSON file.
 """,
     "train": """examples:
   python -m mmlib train --data digits --method ogm_ge --method-set alpha=0.3 --lr 3e-3
-  python -m mmlib train --data arrays.npz --set scale=standard --save model.mm > scores.json
+  python -m mmlib train --data arrays.npz --set scale=standard --save model.safetensors > scores.json
   python -m mmlib train --data digits --checkpoint run.pt --resume
 
 Standard output is JSON alone: the scores on the test data.
 """,
     "predict": """examples:
-  python -m mmlib predict model.mm --data new.npz > predictions.csv
-  python -m mmlib predict model.mm --data new.npz --out predictions.npz
+  python -m mmlib predict model.safetensors --data new.npz > predictions.csv
+  python -m mmlib predict model.safetensors --data new.npz --out predictions.npz
 
 The file holds the modalities as raw as they were for training; one that it lacks is missing in every sample.
 """,
