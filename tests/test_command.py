@@ -102,6 +102,14 @@ def test_train_prints_json_alone_and_as_compare_does(tmp_path: Path, capsys: pyt
     assert {"test_balanced_accuracy", "test_macro_f1", "val_accuracy"} <= set(scores)
 
 
+def test_class_weights_and_weight_decay_reach_the_training(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    losses = set()
+    for more in ([], ["--class-weights", "balanced"], ["--weight-decay", "0.5"]):
+        assert main(["train", "--data", str(own), "--set", "fractions=[0.5,0.2,0.3]", "--epochs", "2", *more]) == 0
+        losses.add(json.loads(capsys.readouterr().out)["test_loss"])
+    assert len(losses) == 3
+
+
 def test_threads_are_those_asked_for(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     seen: list[int] = []
     monkeypatch.setattr("mmlib.command.train.fit", lambda *a, **k: seen.append(torch.get_num_threads()) or 1 / 0)
@@ -219,6 +227,8 @@ def test_a_file_that_is_no_data(content: Any, message: str, tmp_path: Path, caps
         (["compare", "--optimizer", "adamm"], "--optimizer: unknown 'adamm'; known: adam, adamw, adagrad, sgd"),
         (["compare", "--lr", "-1"], "--lr: expected a positive learning rate, found -1"),
         (["compare", "--lr", "fast"], "--lr: expected a positive learning rate, found fast"),
+        (["compare", "--weight-decay", "-1"], "--weight-decay: expected a number of 0 or more, found -1"),
+        (["compare", "--class-weights", "equal"], "--class-weights: unknown 'equal'; known: balanced"),
         (["compare", "--epochs", "0"], "--epochs: expected 1 or more, found 0"),
         (["compare", "--seeds", "0"], "--seeds: expected 1 or more, found 0"),
         (["compare", "--workers", "0"], "--workers: expected 1 or more, found 0"),

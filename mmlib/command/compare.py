@@ -37,7 +37,7 @@ def main(args: Namespace) -> None:
         "fusion": args.fusion,
         "data_options": options,
         "model_options": {"normalise": args.normalise} if args.normalise else {},
-        "fit_options": {"epochs": args.epochs, "batch_size": args.batch_size, "lr": args.lr, "optimizer": args.optimizer},
+        "fit_options": shared.fit_options(args),
     }
     settings = methods_table(data, args.methods, splits.modalities, base=base, options=given)
     _try(settings[0], splits, args.batch_size)

@@ -130,6 +130,8 @@ def _common(to: argparse.ArgumentParser) -> None:
     to.add_argument("--epochs", type=count, default=20)
     to.add_argument("--batch-size", type=count, default=64)
     to.add_argument("--lr", type=_positive, default=1e-3, help="learning rate (default 0.001)")
+    to.add_argument("--weight-decay", type=_not_negative, default=0.0)
+    to.add_argument("--class-weights", type=_one_of(["balanced"]), help="balanced: rare classes count as much as frequent ones")
     to.add_argument("--optimizer", type=_one_of(OPTIMIZERS), default="adam", help=f"one of {', '.join(OPTIMIZERS)}")
     to.add_argument("--set", type=_option, action="append", default=[], metavar="NAME=VALUE",
                     help="a knob of the data set; for a file of mmlib.from_arrays, such as scale=standard")  # fmt: skip
@@ -177,6 +179,16 @@ def _positive(text: str) -> float:
         value = math.nan
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"expected a positive learning rate, found {text}")
+    return value
+
+
+def _not_negative(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number of 0 or more, found {text}")
     return value
 
 

@@ -35,6 +35,12 @@ def data(args: Namespace, seed: int) -> tuple[str | ArraysFile, dict[str, Any], 
     return replace(file, quiet=True), options, splits
 
 
+def fit_options(args: Namespace) -> dict[str, Any]:
+    """What `mmlib.train.fit` is to be told; what is as it always was is left out, so that finished runs are found again."""
+    options = {k: getattr(args, k) for k in ("epochs", "batch_size", "lr", "optimizer")}
+    return options | {k: getattr(args, k) for k in ("weight_decay", "class_weights") if getattr(args, k)}
+
+
 def method(name: str, options: Mapping[str, Any], prefix: str = "") -> Method:
     """A method with its options; ``prefix`` stands before an option's name on the command line."""
     parameters = list(inspect.signature(METHODS[name].__init__).parameters.values())[1:]

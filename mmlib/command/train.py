@@ -42,8 +42,8 @@ def _train(args: Namespace) -> dict[str, Any]:
         _, _, splits = shared.data(args, args.seed)
         model = build(splits, args.fusion, seed=args.seed, normalise=args.normalise)
         history = fit(
-            model, splits, method, epochs=args.epochs, batch_size=args.batch_size, lr=args.lr, optimizer=args.optimizer,
-            seed=args.seed, device=args.device, bf16=args.bf16, checkpoint=args.checkpoint, resume=args.resume,
+            model, splits, method, **shared.fit_options(args), seed=args.seed, device=args.device, bf16=args.bf16,
+            checkpoint=args.checkpoint, resume=args.resume,
         )  # fmt: skip
         print(history)
         if args.save is not None:
