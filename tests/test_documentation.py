@@ -24,17 +24,22 @@ def test_docstring_examples(name: str) -> None:
 
 
 @pytest.mark.parametrize("page", ["README.md", "book/intro.md"])
-def test_examples_of_a_page_run(page: str) -> None:
+def test_examples_of_a_page_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the other, as a reader would."""
+    monkeypatch.chdir(tmp_path)
     examples = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf8"), re.DOTALL)
     assert examples
-    own = {
+    own: dict[str, object] = {
+        "new_images": torch.randn(5, 1, 8, 8),
         "images": torch.randn(60, 1, 8, 8),
         "spectrograms": torch.randn(60, 1, 32, 32),
         "labels": torch.arange(60) % 3,
         "person": torch.arange(60) // 6,
     }
     for example in examples:
-        exec(example.replace("epochs=20", "epochs=1"), dict(own))
+        exec(example.replace("epochs=20", "epochs=1"), own)
+    if page == "README.md":
+        assert own["probabilities"].shape == (5, 3)  # type: ignore[attr-defined]
 
 
 def test_drawing_of_joint_training() -> None:
