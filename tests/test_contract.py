@@ -16,6 +16,7 @@ from mmlib.fusion import FUSIONS
 from mmlib.keep import load_trained, predict, save
 from mmlib.methods import (
     AGM,
+    DGL,
     METHODS,
     MLA,
     MLB,
@@ -23,10 +24,12 @@ from mmlib.methods import (
     OPM,
     QMF,
     RNA,
+    UMT,
     GradientBlending,
     Joint,
     LateFusion,
     Method,
+    MMPareto,
     ModalityDropout,
     MultiLoss,
     Relearning,
@@ -41,6 +44,9 @@ CASES: dict[str, Callable[[], Method]] = {
     "joint": Joint,
     "unimodal": lambda: Unimodal("a"),
     "rna": lambda: RNA(strength=0.1),
+    "dgl": DGL,
+    "umt": lambda: UMT(epochs=3),  # a number, as some tests prolong a run
+    "mmpareto": MMPareto,
     "late_fusion": LateFusion,
     "multi_loss": MultiLoss,
     "multi_loss: vote": lambda: MultiLoss(heads="fusion", predict="vote"),

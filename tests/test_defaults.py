@@ -12,10 +12,27 @@ from mmlib.compare import compare, methods_table
 from mmlib.comparison import Comparison
 from mmlib.data import MultimodalData, Splits, from_arrays, lose
 from mmlib.fusion import FiLM, Gated, SqueezeExcitation
-from mmlib.methods import AGM, MLA, MLB, OGMGE, OPM, QMF, RNA, GradientBlending, ModalityDropout, MultiLoss, Relearning, Remix
+from mmlib.methods import (
+    AGM,
+    DGL,
+    MLA,
+    MLB,
+    OGMGE,
+    OPM,
+    QMF,
+    RNA,
+    UMT,
+    GradientBlending,
+    MMPareto,
+    ModalityDropout,
+    MultiLoss,
+    Relearning,
+    Remix,
+)
 from mmlib.methods.blending_estimate import train_aside
 from mmlib.methods.gradient_blending import blend_weights
 from mmlib.methods.mlb import balancing_coefficients
+from mmlib.methods.mmpareto import pareto_gradient
 from mmlib.methods.ogm_ge import coefficient, modulation_coefficients
 from mmlib.methods.opm import drop_probability
 from mmlib.methods.qmf import energy_confidence
@@ -60,6 +77,10 @@ DEFAULTS: dict[Callable[..., Any], dict[str, Any]] = {
     modulation_coefficients: {"form": "paper"},
     MultiLoss: {"weight": 1.0, "heads": "own", "predict": "fused"},
     RNA: {"strength": 1.0},
+    DGL: {"alpha": 4.0},
+    MMPareto: {"gamma": 1.5, "gradients": "pareto"},
+    pareto_gradient: {"gamma": 1.5},
+    UMT: {"strength": 1.0},
     AGM: {"alpha": 1.5},
     OPM: {"base": 0.5, "strength": 0.5, "share": 0.7, "warmup": 5},
     drop_probability: {"base": 0.5, "strength": 0.5},

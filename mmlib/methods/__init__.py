@@ -2,11 +2,13 @@
 
 from mmlib.methods.agm import AGM
 from mmlib.methods.base import Method
+from mmlib.methods.dgl import DGL
 from mmlib.methods.gradient_blending import GradientBlending
 from mmlib.methods.joint import Joint
 from mmlib.methods.late_fusion import LateFusion
 from mmlib.methods.mla import MLA
 from mmlib.methods.mlb import MLB
+from mmlib.methods.mmpareto import MMPareto
 from mmlib.methods.modality_dropout import ModalityDropout
 from mmlib.methods.multi_loss import MultiLoss
 from mmlib.methods.ogm_ge import OGMGE
@@ -15,6 +17,7 @@ from mmlib.methods.qmf import QMF
 from mmlib.methods.relearning import Relearning
 from mmlib.methods.remix import Remix
 from mmlib.methods.rna import RNA
+from mmlib.methods.umt import UMT
 from mmlib.methods.unimodal import Unimodal
 
 #: name on the command line -> class
@@ -36,11 +39,15 @@ METHODS: dict[str, type[Method]] = {
         Relearning,
         MultiLoss,
         RNA,
+        DGL,
+        MMPareto,
+        UMT,
     )
 }
 
 __all__ = [
     "AGM",
+    "DGL",
     "METHODS",
     "MLA",
     "MLB",
@@ -48,9 +55,11 @@ __all__ = [
     "OPM",
     "QMF",
     "RNA",
+    "UMT",
     "GradientBlending",
     "Joint",
     "LateFusion",
+    "MMPareto",
     "Method",
     "ModalityDropout",
     "MultiLoss",
