@@ -13,7 +13,7 @@ from torch import Tensor
 def shapley_logits(value: Mapping[frozenset[str], Tensor]) -> dict[str, Tensor]:
     """What each modality contributes to the fused logits: its Shapley value.
 
-        phi_m = sum over S without m of |S|! (M - |S| - 1)! / M! * (F(S with m) - F(S))
+        phi_m = sum over S without m of s! (M - s - 1)! / M! * (F(S with m) - F(S)),   s the size of S
 
     They add up to F(all) - F(none). Of a sum of heads they are the heads' own logits, whatever else is there.
 
@@ -21,7 +21,7 @@ def shapley_logits(value: Mapping[frozenset[str], Tensor]) -> dict[str, Tensor]:
         value: the fused logits F(S) [B, C] with the modalities in S alone, for each of the 2^M subsets, the empty one included.
 
     Returns:
-        {m: [B, C]}, in the order in which the subsets of one modality stand in ``value``.
+        for each modality [B, C], in the order in which the subsets of one modality stand in ``value``.
 
     Raises:
         ValueError: a subset too few or too many.

@@ -28,7 +28,7 @@ def balancing_coefficients(ratios: Mapping[str, Tensor | float], alpha: float = 
             scalars, 0 or more. alpha: strength, 0 or more.
 
     Returns:
-        {m: scalar} in (0, 2): 1 where rho_m = 1, above for rho_m < 1, below for rho_m > 1.
+        for each modality a scalar in (0, 2), which is 1 where rho_m = 1, above for rho_m < 1, below for rho_m > 1.
 
     Raises:
         ValueError: a strength out of range.

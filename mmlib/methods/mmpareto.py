@@ -21,7 +21,7 @@ def pareto_gradient(joint: Tensor, unimodal: Tensor, gamma: float = 1.5) -> Tens
         g = 2 a joint + 2 (1 - a) unimodal,  then  gamma * g * max(1, |joint + unimodal| / |g|)
 
     a = 1/2 where the two agree (their product is 0 or more), so that g is their sum. Where they conflict, a is that of the
-    shortest point between them, a = clip(unimodal . (unimodal - joint) / |joint - unimodal|^2, 0, 1), which has a product of
+    shortest point between them, ``a = clip(unimodal . (unimodal - joint) / |joint - unimodal|^2, 0, 1)``, which has a product of
     0 or more with both: a step along it makes neither loss larger.
 
     The paper enlarges g so that the noise of the stochastic gradient is not reduced with its length. Here the length is that of

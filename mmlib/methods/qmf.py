@@ -33,7 +33,7 @@ def energy_confidence(logits: Tensor, temperature: float = 10.0) -> Tensor:
 
 
 def ranking_loss(confidence: Tensor, past: Tensor, known: Tensor) -> Tensor:
-    """What is said against samples that were hard and are sure: the mean over pairs of neighbours in the batch of
+    """What is said against samples that were hard and are sure: the mean over pairs of neighbours in the batch of::
 
         max(0, sign(kappa_i - kappa_j) (w_i - w_j) + |kappa_i - kappa_j|)        (0 where kappa_i = kappa_j)
 
@@ -63,7 +63,7 @@ class QMF(Method):
     more than two the sums run over all, as the paper writes them.
 
     The ranking is that of Moon et al. (ICML 2020), which the paper takes over, with losses in the place of correctness. The
-    authors' code (QingyangZhang/QMF) subtracts |kappa_i - kappa_j| instead of adding it, so that a harder sample may be
+    authors' code (QingyangZhang/QMF) subtracts the distance of the two kappa instead of adding it, so that a harder sample may be
     surer by that much. Its two halves differ, too: rank 1 or 0.1, kappa with or without the present epoch.
 
     Args:
