@@ -42,6 +42,13 @@ def test_examples_of_a_page_run(page: str, tmp_path: Path, monkeypatch: pytest.M
         assert own["probabilities"].shape == (5, 3)  # type: ignore[attr-defined]
 
 
+def test_docstring_introduction_and_readme_show_the_same_lines() -> None:
+    example = (mmlib.__doc__ or "").partition("\n\n")[2].strip()
+    assert f"```python\n{example}\n```" in (ROOT / "book/intro.md").read_text("utf8")
+    build, fit, evaluate = example.splitlines()[-3:]
+    assert f"{build}\n{fit}\nprint({evaluate})" in (ROOT / "README.md").read_text("utf8")  # after data of one's own
+
+
 def test_drawing_of_joint_training() -> None:
     fig = drawings.joint_training(["image", "audio"])
     texts = [t.get_text() for t in fig.axes[0].texts]
