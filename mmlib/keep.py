@@ -23,7 +23,6 @@ from mmlib.methods import METHODS, Method
 from mmlib.model import MultimodalClassifier
 from mmlib.normalise import NormalisedEncoder
 from mmlib.remembers import Remembers
-from mmlib.standardise import StandardisedEncoder
 
 FORMAT = 1
 #: parts that can be made again from what they were asked for
@@ -35,7 +34,6 @@ KNOWN: dict[str, Callable[..., nn.Module]] = {
         SequenceEncoder,
         TemporalEncoder,
         NormalisedEncoder,
-        StandardisedEncoder,
         *FUSIONS.values(),
         *METHODS.values(),
     )

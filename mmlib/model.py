@@ -132,7 +132,7 @@ def build(
     """A model that fits ``splits``, initialised by ``seed`` (the global generator is left as it was).
 
     Args:
-        fusion: a name (concat, sum, film, gated, squeeze_excitation, non_local) or a fusion class.
+        fusion: a name (concat, sum, cosine, film, gated, squeeze_excitation, non_local) or a fusion class.
         encoders: where the default encoders (`mmlib.encoders.default_encoder`) will not do: modality -> a function or
             class without arguments that makes one, called under the seed; or a module, which is used as it is, with
             the weights it has.

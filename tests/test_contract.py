@@ -48,12 +48,13 @@ CASES: dict[str, Callable[[], Method]] = {
     "umt": lambda: UMT(epochs=3),  # a number, as some tests prolong a run
     "mmpareto": MMPareto,
     "late_fusion": LateFusion,
+    "late_fusion: logits": lambda: LateFusion(average="logits"),
     "multi_loss": MultiLoss,
     "multi_loss: vote": lambda: MultiLoss(heads="fusion", predict="vote"),
     "gradient_blending": lambda: GradientBlending(super_epoch=2),
     "gradient_blending: online": lambda: GradientBlending(mode="online", super_epoch=1),
     "gradient_blending: shared": lambda: GradientBlending(
-        mode="online", estimate="shared", super_epoch=2, heads="weighted", predict="blend"
+        mode="online", estimate="shared", super_epoch=2, weights_on="encoders", predict="vote"
     ),
     "mla": MLA,
     "modality_dropout": ModalityDropout,

@@ -11,7 +11,7 @@ import pytest
 from mmlib.compare import compare, methods_table
 from mmlib.comparison import Comparison
 from mmlib.data import MultimodalData, Splits, from_arrays, lose
-from mmlib.fusion import FiLM, Gated, SqueezeExcitation
+from mmlib.fusion import Cosine, FiLM, Gated, SqueezeExcitation
 from mmlib.methods import (
     AGM,
     DGL,
@@ -23,6 +23,7 @@ from mmlib.methods import (
     RNA,
     UMT,
     GradientBlending,
+    LateFusion,
     MMPareto,
     ModalityDropout,
     MultiLoss,
@@ -58,13 +59,14 @@ DEFAULTS: dict[Callable[..., Any], dict[str, Any]] = {
     Comparison.interval: {"column": "test_accuracy"},
     Comparison.difference: {"column": "test_accuracy"},
     methods_table: {},
+    Cosine: {"scale": 10.0},
     FiLM: {},
     Gated: {},
     SqueezeExcitation: {"reduction": 4},
     ModalityDropout: {"rate": 0.3},
     GradientBlending: {
         "mode": "offline", "estimate": "separate", "super_epoch": 5, "holdout": "random", "holdout_fraction": 0.25,
-        "heads": "full", "predict": "joint", "floor": 0.01,
+        "weights_on": "loss", "predict": "joint", "floor": 0.01,
     },
     blend_weights: {"floor": 0.01},
     train_aside: {"idle": False},
@@ -75,6 +77,7 @@ DEFAULTS: dict[Callable[..., Any], dict[str, Any]] = {
     OGMGE: {"alpha": 0.8, "noise": "released", "scale": "all", "form": "paper", "gradients": False},
     coefficient: {"form": "paper"},
     modulation_coefficients: {"form": "paper"},
+    LateFusion: {"average": "probabilities"},
     MultiLoss: {"weight": 1.0, "heads": "own", "predict": "fused"},
     RNA: {"strength": 1.0},
     DGL: {"alpha": 4.0},

@@ -38,7 +38,7 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 CASES: dict[str, Callable[[], Method]] = {
     **CONTRACT,
-    "gradient_blending: given": lambda: GradientBlending(weights=[0.5, 0.0, 0.2, 0.3], predict="blend"),
+    "gradient_blending: given": lambda: GradientBlending(weights=[0.5, 0.0, 0.2, 0.3], predict="vote"),
     **{f"mla: {hgm}": functools.partial(MLA, hgm=hgm) for hgm in get_args(HGM) if hgm != "paper"},
     "mla: shuffled, mean": lambda: MLA(order="shuffled", fusion="mean"),
     "mla: reversed, weights, zero": lambda: MLA(order="reversed", fusion={"a": 1.0, "b": 2.0, "c": 3.0}, missing="zero"),

@@ -11,6 +11,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 from torch import nn
 
 from mmlib.arguments import weights_of_classes
+from mmlib.book.pinned import PinnedEncoder, PinnedGap
 from mmlib.data.core import Splits
 from mmlib.history import Meter
 from mmlib.methods import MLA, Joint
@@ -18,7 +19,6 @@ from mmlib.methods.base import masked_cross_entropy
 from mmlib.methods.batches import needs_two, training_batches
 from mmlib.metrics import class_scores, confusion_matrix, expected_calibration_error
 from mmlib.model import MultimodalClassifier, Output, build
-from mmlib.standardise import Standardise, StandardisedEncoder
 from mmlib.train import evaluate, fit
 from tests.conftest import make_tiny
 
@@ -134,15 +134,16 @@ def test_without_it_nobody_is_left_out(normalise: Any) -> None:
 
 
 def test_a_second_fit_does_not_wrap_twice() -> None:
-    class Standard(Standardise, Joint):
+    class Pinned(PinnedGap, Joint):
         pass
 
     model = build(TINY)
-    for _ in range(2):
-        fit(model, TINY, Standard(), **OPTIONS)
+    for distance in (1.0, 2.0):
+        fit(model, TINY, Pinned(distance), **OPTIONS)
     for encoder in model.encoders.values():
-        assert isinstance(encoder, StandardisedEncoder)
-        assert not isinstance(encoder.encoder, StandardisedEncoder)
+        assert isinstance(encoder, PinnedEncoder)
+        assert not isinstance(encoder.encoder, PinnedEncoder)
+        assert encoder.offset.norm().item() == pytest.approx(1.0)
 
 
 def test_a_batch_of_one_class_is_read_as_any_other() -> None:

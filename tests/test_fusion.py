@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmlib.fusion import FUSIONS, Concat, FiLM, Fusion, Gated, NonLocal, SqueezeExcitation, Sum
+from mmlib.fusion import FUSIONS, Concat, Cosine, FiLM, Fusion, Gated, NonLocal, SqueezeExcitation, Sum
 
 DIMS = {"a": 5, "b": 5, "c": 5}
 every_fusion = pytest.mark.parametrize("kind", FUSIONS.values(), ids=FUSIONS.keys())
@@ -27,7 +27,7 @@ def test_shapes(kind: type[Fusion], count: int) -> None:
     assert {m: u.shape for m, u in unimodal.items()} == dict.fromkeys(features, (7, 4))
 
 
-@pytest.mark.parametrize("kind", [Concat, Sum])
+@pytest.mark.parametrize("kind", [Concat, Sum, Cosine])
 @given(seed=st.integers(0, 1000))
 @settings(max_examples=20, deadline=None)
 def test_additive_fusions_add_up(kind: type[Fusion], seed: int) -> None:
@@ -36,9 +36,9 @@ def test_additive_fusions_add_up(kind: type[Fusion], seed: int) -> None:
     torch.testing.assert_close(sum(unimodal.values()), logits, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", [Concat, Sum])
+@pytest.mark.parametrize("kind", [Concat, Sum, Cosine])
 def test_shortcut_is_the_definition(kind: type[Fusion]) -> None:
-    """Concat and Sum compute u_m directly; the general definition F({m}) - (1 - 1/M) F({}) must give the same."""
+    """These compute u_m directly; the general definition F({m}) - (1 - 1/M) F({}) must give the same."""
     fusion, features = made(kind)
     present = {"a": torch.ones(7, dtype=torch.bool), "b": torch.arange(7) % 2 == 0, "c": torch.ones(7, dtype=torch.bool)}
     _, quick = fusion(features, present)
@@ -54,6 +54,47 @@ def test_concat_by_hand() -> None:
     _, unimodal = fusion(features)
     torch.testing.assert_close(unimodal["a"], features["a"] @ w[:, :2].T + b / 2)
     torch.testing.assert_close(unimodal["b"], features["b"] @ w[:, 2:].T + b / 2)
+
+
+def test_cosine_by_hand() -> None:
+    fusion, features = made(Cosine, {"a": 2, "b": 3})
+    logits, unimodal = fusion(features)
+    for m, f in features.items():
+        w = fusion.heads[m].weight
+        by_hand = 10 * (f @ w.T) / (f.norm(dim=1)[:, None] * w.norm(dim=1))
+        torch.testing.assert_close(unimodal[m], by_hand)
+    torch.testing.assert_close(logits, unimodal["a"] + unimodal["b"])
+    halved = Cosine({"a": 2, "b": 3}, 4, scale=5.0)
+    halved.load_state_dict(fusion.state_dict())
+    torch.testing.assert_close(halved(features)[0], logits / 2)
+
+
+@given(of_a=st.floats(1e-3, 1e3), of_heads=st.floats(1e-3, 1e3))
+@settings(max_examples=20, deadline=None)
+def test_cosine_does_not_see_lengths(of_a: float, of_heads: float) -> None:
+    """What the paper is about: neither the norm of features nor that of weights decides how loud a modality speaks."""
+    fusion, features = made(Cosine)
+    logits, unimodal = fusion(features)
+    assert all(float(u.detach().abs().max()) <= 10 + 1e-4 for u in unimodal.values())
+    with torch.no_grad():
+        fusion.heads["b"].weight.mul_(of_heads)
+    torch.testing.assert_close(fusion({**features, "a": of_a * features["a"]})[0], logits, atol=1e-4, rtol=1e-4)
+
+
+def test_cosine_of_nothing_is_nothing() -> None:
+    """A dead encoder (features all zero) leaves the logits to the others, and has a finite gradient."""
+    fusion, features = made(Cosine)
+    features["a"] = torch.zeros_like(features["a"]).requires_grad_()
+    logits, unimodal = fusion(features)
+    assert (unimodal["a"] == 0).all()
+    logits.logsumexp(1).sum().backward()
+    assert bool(torch.isfinite(features["a"].grad).all())
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
+def test_cosine_scale_out_of_range(scale: float) -> None:
+    with pytest.raises(ValueError, match="scale: expected a number above 0, found"):
+        Cosine(DIMS, 4, scale=scale)
 
 
 def test_film_by_hand() -> None:

@@ -130,13 +130,13 @@ def test_guards() -> None:
 
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-@pytest.mark.parametrize("heads", ["full", "weighted"])
-def test_weight_on_the_joint_head_alone_is_joint_training_bit_for_bit(fusion: str, optimizer: str, heads: Any) -> None:
+@pytest.mark.parametrize("weights_on", ["loss", "encoders"])
+def test_weight_on_the_joint_head_alone_is_joint_training_bit_for_bit(fusion: str, optimizer: str, weights_on: Any) -> None:
     splits = make_tiny(("a", "b", "c"), missing=0.2)
     joint, blend = build(splits, fusion, dropout=0.2), build(splits, fusion, dropout=0.2)
     options = {**OPTIONS, "optimizer": optimizer}
     a = fit(joint, splits, Joint(), **options)
-    b = fit(blend, splits, GradientBlending({"a": 0, "b": 0, "c": 0, "joint": 1}, heads=heads), **options)
+    b = fit(blend, splits, GradientBlending({"a": 0, "b": 0, "c": 0, "joint": 1}, weights_on=weights_on), **options)
     assert all(torch.equal(p, q) for p, q in zip(joint.parameters(), blend.parameters(), strict=True))
     assert [r["val_loss"] for r in a.rows] == [r["val_loss"] for r in b.rows]
 
@@ -146,7 +146,7 @@ def test_no_weight_on_the_joint_head_is_late_fusion_for_the_encoders() -> None:
     splits = make_tiny(("a", "b"))
     blend, late = build(splits), build(splits)
     options = {**OPTIONS, "keep": "last"}
-    fit(blend, splits, GradientBlending([1, 1, 0], heads="weighted"), optimizer=lambda p: torch.optim.SGD(p, lr=0.2), **options)
+    fit(blend, splits, GradientBlending([1, 1, 0]), optimizer=lambda p: torch.optim.SGD(p, lr=0.2), **options)
     fit(late, splits, LateFusion(), optimizer=lambda p: torch.optim.SGD(p, lr=0.1), **options)
     for m in ("a", "b"):
         for p, q in zip(blend.encoders[m].parameters(), late.encoders[m].parameters(), strict=True):
@@ -165,7 +165,7 @@ def gradients(method: GradientBlending, splits: Splits) -> tuple[Any, dict[str, 
 
 def test_the_step_is_the_weighted_sum() -> None:
     splits, weights = make_tiny(("a", "b")), (0.2, 0.5, 0.3)
-    ((model, heads), batch), found = gradients(GradientBlending(weights, heads="weighted"), splits)
+    ((model, heads), batch), found = gradients(GradientBlending(weights), splits)
     output = model(batch.inputs)
     losses = [F.cross_entropy(heads[m](output.features[m]), batch.labels) for m in ("a", "b")]
     losses.append(F.cross_entropy(output.logits, batch.labels))
@@ -174,10 +174,10 @@ def test_the_step_is_the_weighted_sum() -> None:
         torch.testing.assert_close(found[name], p.grad)
 
 
-def test_full_heads_learn_at_the_full_rate_and_encoders_do_not_notice() -> None:
+def test_weights_on_encoders_leave_the_heads_their_rate_and_encoders_do_not_notice() -> None:
     splits = make_tiny(("a", "b"))
-    _, letter = gradients(GradientBlending((0.2, 0.5, 0.3), heads="weighted"), splits)
-    _, full = gradients(GradientBlending((0.2, 0.5, 0.3)), splits)
+    _, letter = gradients(GradientBlending((0.2, 0.5, 0.3)), splits)
+    _, full = gradients(GradientBlending((0.2, 0.5, 0.3), weights_on="encoders"), splits)
     for name, gradient in full.items():
         weight = 0.3 if name.startswith("fusion") else {"a": 0.2, "b": 0.5}.get(name.split(".")[2], 1.0) if "own" in name else 1.0
         torch.testing.assert_close(gradient * weight, letter[name])
@@ -185,16 +185,16 @@ def test_full_heads_learn_at_the_full_rate_and_encoders_do_not_notice() -> None:
 
 def test_a_head_without_weight_learns_but_moves_no_encoder() -> None:
     splits = make_tiny(("a", "b"))
-    _, found = gradients(GradientBlending((1, 0, 0)), splits)
+    _, found = gradients(GradientBlending((1, 0, 0), weights_on="encoders"), splits)
     assert any(n.startswith("own.heads.b") and bool(g.any()) for n, g in found.items())
     assert any(n.startswith("fusion") and bool(g.any()) for n, g in found.items())
     assert any(n.startswith("encoders.a") and bool(g.any()) for n, g in found.items())
     assert not any(n.startswith("encoders.b") and bool(g.any()) for n, g in found.items())
-    _, all_weighed = gradients(GradientBlending((0.2, 0.5, 0.3)), splits)
+    _, all_weighed = gradients(GradientBlending((0.2, 0.5, 0.3), weights_on="encoders"), splits)
     for name, gradient in found.items():
         if name.startswith(("own", "fusion")):  # at the full rate, weight or not
             torch.testing.assert_close(gradient, all_weighed[name])
-    _, letter = gradients(GradientBlending((1, 0, 0), heads="weighted"), splits)
+    _, letter = gradients(GradientBlending((1, 0, 0)), splits)
     assert not any(n.startswith(("own.heads.b", "fusion")) and bool(g.any()) for n, g in letter.items())
 
 
@@ -205,9 +205,9 @@ def test_weights_are_brought_to_sum_one_and_named() -> None:
     assert [row[f"weight_{h}"] for h in ("a", "b", "joint")] == pytest.approx([0.625, 0.125, 0.25])
 
 
-def test_blend_prediction_by_hand() -> None:
+def test_vote_by_hand() -> None:
     splits = make_tiny(("a", "b"), missing=0.3)
-    model, method = build(splits), GradientBlending([0.5, 0.25, 0.25], predict="blend")
+    model, method = build(splits), GradientBlending([0.5, 0.25, 0.25], predict="vote")
     fit(model, splits, method, **OPTIONS)
     model.eval()
     data = splits.test
@@ -225,9 +225,9 @@ def test_blend_prediction_by_hand() -> None:
     torch.testing.assert_close(without.logits, model({"b": data.inputs["b"]}).logits.log_softmax(1))
 
 
-def test_blend_prediction_where_everything_is_there() -> None:
+def test_vote_where_everything_is_there() -> None:
     splits = make_tiny(("a", "b"))
-    model, method = build(splits), GradientBlending([0.5, 0.2, 0.3], predict="blend")
+    model, method = build(splits), GradientBlending([0.5, 0.2, 0.3], predict="vote")
     method.setup(model, splits.train, 0)
     plain: Any = model(splits.test.inputs)
     found = method.predict(model, splits.test.inputs)
@@ -316,7 +316,7 @@ def test_training_aside_is_training(weights: tuple[float, ...]) -> None:
     """Side by side with another network, on the batches and with the steps of a run of its own."""
     splits = make_tiny(("a", "b"))
     model, apart, other = (build(splits) for _ in range(3))
-    method = GradientBlending(weights)
+    method = GradientBlending(weights, weights_on="encoders")
     fit(model, splits, method, **{**OPTIONS, "epochs": 2, "keep": "last"}, seed=3)
     heads, shares = unimodal_heads(apart, 3), dict(zip(("a", "b", "joint"), weights, strict=True))
     recipe = Recipe(9, 16, lambda nets: torch.optim.Adam([p for net in nets for part in net for p in part.parameters()], lr=1e-2))
@@ -483,8 +483,8 @@ def test_overfitting_from_a_history() -> None:
     [
         ({"mode": "on"}, "mode: unknown 'on'; known: offline, online"),
         ({"estimate": "cheap"}, "estimate: unknown 'cheap'; known: separate, shared"),
-        ({"predict": "mean"}, "predict: unknown 'mean'; known: joint, blend"),
-        ({"heads": 1}, "heads: unknown 1; known: full, weighted"),
+        ({"predict": "mean"}, "predict: unknown 'mean'; known: joint, vote"),
+        ({"weights_on": 1}, "weights_on: unknown 1; known: loss, encoders"),
         ({"holdout_fraction": 0.0}, "holdout_fraction: expected a share between 0 and 1, found 0.0"),
         ({"holdout_fraction": 1.0}, "holdout_fraction: expected a share between 0 and 1, found 1.0"),
         ({"super_epoch": 0}, "super_epoch: expected 1 epoch or more, found 0"),

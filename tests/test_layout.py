@@ -15,7 +15,7 @@ PACKAGE = ROOT / "mmlib"
 FILES = sorted(PACKAGE.rglob("*.py"))
 LIBRARY = [path for path in FILES if PACKAGE / "book" not in path.parents]
 #: what must be held in view to understand the library
-CORE = ("model.py", "fusion.py", "methods/base.py", "methods/joint.py", "train.py")
+CORE = ("model.py", "fusion.py", "fusion_base.py", "methods/base.py", "methods/joint.py", "train.py")
 
 
 def module(path: Path) -> str:

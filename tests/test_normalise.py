@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from mmlib.model import build
 from mmlib.normalise import KINDS, NormalisedEncoder
-from mmlib.standardise import StandardisedEncoder
 from mmlib.train import evaluate, fit
 from tests.conftest import make_tiny
 
@@ -58,10 +57,6 @@ def test_no_parameters_and_the_same_start(kind: Any) -> None:
     assert [p.shape for p in plain.parameters()] == [p.shape for p in scaled.parameters()]
     assert all(torch.equal(p, q) for p, q in zip(plain.parameters(), scaled.parameters(), strict=True))
     assert scaled.dims == plain.dims
-
-
-def test_batch_is_the_standardised_encoder() -> None:
-    torch.testing.assert_close(normalised("batch"), StandardisedEncoder(nn.Identity(), 6).train()(X), rtol=0, atol=0)
 
 
 class Wide(nn.Module):

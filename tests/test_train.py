@@ -75,6 +75,24 @@ def test_late_fusion_averages_the_probabilities_of_those_present() -> None:
     torch.testing.assert_close(method.predict(model, {"b": splits.test.inputs["b"]}).logits.exp(), b)
 
 
+def test_the_unimodal_ensemble_averages_the_logits_of_those_present() -> None:
+    """UME, Du et al. (ICML 2023); trained as late fusion is, bit for bit."""
+    splits = make_tiny(("a", "b"))
+    made = {average: (build(splits), LateFusion(average=average)) for average in ("probabilities", "logits")}  # type: ignore[arg-type]
+    for model, method in made.values():
+        fit(model, splits, method, keep="last", **OPTIONS)
+    (first, _), (model, method) = made.values()
+    assert all(torch.equal(p, q) for p, q in zip(first.parameters(), model.parameters(), strict=True))
+    n = len(splits.test)
+    present = {"a": torch.arange(n) % 2 == 0, "b": torch.ones(n, dtype=torch.bool)}
+    output = method.predict(model, splits.test.inputs, present)
+    a, b = output.unimodal["a"], output.unimodal["b"]
+    torch.testing.assert_close(output.logits, torch.where(present["a"][:, None], (a + b) / 2, b))
+    torch.testing.assert_close(method.predict(model, {"b": splits.test.inputs["b"]}).logits, b)
+    with pytest.raises(ValueError, match="average: unknown 'median'; known: probabilities, logits"):
+        LateFusion(average="median")  # type: ignore[arg-type]
+
+
 def test_unimodal_leaves_the_others_alone() -> None:
     splits = make_tiny(("a", "b"))
     model = build(splits)

@@ -35,7 +35,16 @@ from cosmic_ray.mutating import mutate_code  # type: ignore[import-not-found,imp
 from cosmic_ray.plugins import get_operator  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
 ROOT = Path(__file__).parent.parent
-PATHS = ["mmlib/methods", "mmlib/fusion.py", "mmlib/train.py", "mmlib/compare.py", "mmlib/data/core.py"]
+PATHS = [
+    "mmlib/methods",
+    "mmlib/fusion.py",
+    "mmlib/fusion_base.py",
+    "mmlib/fusion_cosine.py",
+    "mmlib/fusion_gates.py",
+    "mmlib/train.py",
+    "mmlib/compare.py",
+    "mmlib/data/core.py",
+]
 NEEDED = ["mmlib", "tests", "tools", "book/_ext", "book/results", "conftest.py", "pyproject.toml"]
 Change = tuple[str, tuple[str, ...], tuple[str, ...]]  #: file, lines before and after, without their indentation
 

@@ -108,10 +108,12 @@ class GradientBlending(Method):
             held out (`split_holdout`). A hold-out that shares its voices with the rest makes learning voices by heart
             look like generalisation.
         holdout_fraction: share that is held out, of each class or of the groups; in (0, 1).
-        heads: "full": the weights decide what reaches the encoders, while each head's own parameters learn at the full rate
-            (those of a head without weight, from features that it cannot change). "weighted" is the formula to the
-            letter: under SGD a head with weight 0.01 learns 100 times slower. Adam and its kin do not see the difference.
-        predict: "joint" takes the joint head's word; "blend" averages the probabilities of all heads by their weights.
+        weights_on: "loss" is the formula to the letter: under SGD a head with weight 0.01 learns 100 times slower, and one
+            without weight not at all. "encoders" is a variant of ours: the weights decide what reaches the encoders, while
+            each head's own parameters learn at the full rate (those of a head without weight, from features that it cannot
+            change). Adam and its kin hardly see the difference.
+        predict: "joint" takes the joint head's word; "vote", a variant of ours, averages the probabilities of all heads by
+            their weights.
         floor: as in `blend_weights`.
 
     Attributes:
@@ -137,16 +139,16 @@ class GradientBlending(Method):
         super_epoch: int = 5,
         holdout: str | Sequence[str] = "random",
         holdout_fraction: float = 0.25,
-        heads: Literal["full", "weighted"] = "full",
-        predict: Literal["joint", "blend"] = "joint",
+        weights_on: Literal["loss", "encoders"] = "loss",
+        predict: Literal["joint", "vote"] = "joint",
         floor: float = 0.01,
     ) -> None:
         super().__init__()
         for name, value, known in (
             ("mode", mode, ("offline", "online")),
             ("estimate", estimate, ("separate", "shared")),
-            ("heads", heads, ("full", "weighted")),
-            ("predict", predict, ("joint", "blend")),
+            ("weights_on", weights_on, ("loss", "encoders")),
+            ("predict", predict, ("joint", "vote")),
         ):
             if value not in known:
                 raise ValueError(f"{name}: unknown {value!r}; known: {', '.join(known)}")
@@ -159,7 +161,7 @@ class GradientBlending(Method):
         self.given = weights
         self.mode, self.estimate, self.super_epoch, self.floor = mode, estimate, super_epoch, floor
         self.holdout, self.holdout_fraction = holdout, holdout_fraction
-        self.full, self.voice = heads == "full", predict
+        self.free, self.vote = weights_on == "encoders", predict == "vote"
         self.weights: dict[str, float] = {}
         self.measured: list[dict[str, Any]] = []
 
@@ -189,10 +191,10 @@ class GradientBlending(Method):
         self._read_weights()  # also after a resume
 
     def step(self, model: MultimodalClassifier, batch: Batch, optimizer: torch.optim.Optimizer) -> tuple[Tensor, Output]:
-        loss, output = blended(model, self.heads, batch, self.weights, idle=self.full, weight=self.class_weights)
+        loss, output = blended(model, self.heads, batch, self.weights, idle=self.free, weight=self.class_weights)
         optimizer.zero_grad()
         loss.backward()
-        if self.full:
+        if self.free:
             free_heads(model, self.heads, self.weights)
         optimizer.step()
         return loss, output
@@ -202,13 +204,13 @@ class GradientBlending(Method):
     ) -> Output:
         output: Output = model(inputs, present)
         unimodal = {m: head(output.features[m]) for m, head in self.heads.items()}
-        logits = output.logits if self.voice == "joint" else self._blend(output.logits, unimodal, inputs, present)
+        logits = self._voted(output.logits, unimodal, inputs, present) if self.vote else output.logits
         return Output(output.features, unimodal, logits)
 
     def report(self) -> dict[str, float]:
         return {f"weight_{head}": weight for head, weight in self.weights.items()}
 
-    def _blend(
+    def _voted(
         self, fused: Tensor, unimodal: Mapping[str, Tensor], inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None
     ) -> Tensor:
         """Log of the average of all heads' probabilities, by weight, over the heads whose modality is there; [B, C]."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,11 +17,23 @@ class LateFusion(Method):
     """An ensemble of unimodal networks: each encoder has a head and a loss of its own, nothing is shared.
 
     The losses are added, but as no parameter occurs in two of them, each modality learns exactly as it would alone.
-    The prediction is the mean of the softmax probabilities of the modalities that are present. The model's own
-    fusion is not used.
+    The prediction is a mean over the modalities that are present. The model's own fusion is not used.
+
+    Args:
+        average: "probabilities", the mean of the softmax probabilities; or "logits", the mean of the logits, which is UME,
+            the unimodal ensemble of Du et al. (ICML 2023, arXiv 2305.01233). Training is the same for both.
+
+    Raises:
+        ValueError: an unknown average.
     """
 
     name = "late_fusion"
+
+    def __init__(self, average: Literal["probabilities", "logits"] = "probabilities") -> None:
+        super().__init__()
+        if average not in ("probabilities", "logits"):
+            raise ValueError(f"average: unknown {average!r}; known: probabilities, logits")
+        self.average = average
 
     def make_heads(self, model: MultimodalClassifier, seed: int) -> None:
         self.heads = unimodal_heads(model, seed)
@@ -30,15 +43,18 @@ class LateFusion(Method):
     ) -> Output:
         features = model.encode(inputs)
         unimodal = {m: self.heads[m](f) for m, f in features.items()}
-        logp = torch.stack([torch.log_softmax(u, dim=1) for u in unimodal.values()])  # [M, B, C]
-        there = torch.ones(logp.shape[:2], dtype=torch.bool, device=logp.device)  # [M, B]
+        says = torch.stack(list(unimodal.values()))  # [M, B, C]
+        there = torch.ones(says.shape[:2], dtype=torch.bool, device=says.device)  # [M, B]
         for row, m in enumerate(unimodal):
             if m not in inputs:
                 there[row] = False
             elif present is not None:
                 there[row] = present[m]
-        votes = logp.masked_fill(~there[:, :, None], -torch.inf)
-        return Output(features, unimodal, torch.logsumexp(votes, dim=0) - there.sum(0).log()[:, None])  # log of the mean
+        absent, count = ~there[:, :, None], there.sum(0)[:, None]  # [M, B, 1], [B, 1]
+        if self.average == "logits":
+            return Output(features, unimodal, says.masked_fill(absent, 0).sum(0) / count)
+        votes = says.log_softmax(2).masked_fill(absent, -torch.inf)
+        return Output(features, unimodal, torch.logsumexp(votes, dim=0) - count.log())  # log of the mean
 
     def step(
         self,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from mmlib.book.studies.base import DIGITS
-from mmlib.book.studies.blending import APART
+from mmlib.book.studies.blending import APART, VARIANT
 from mmlib.data.incomplete import incomplete
 from mmlib.setting import Setting
 
@@ -25,7 +25,7 @@ CONTESTANTS: dict[str, dict[str, Any]] = {
     "joint, zeros": {"data_options": {"fill": True}},
     "joint": {},
     "modality dropout": {"method": "modality_dropout"},
-    "Gradient-Blending": {"method": "gradient_blending", "method_options": {"estimate": "shared", **APART}},
+    "Gradient-Blending": {"method": "gradient_blending", "method_options": {"estimate": "shared", **VARIANT, **APART}},
     "OGM-GE": {"method": "ogm_ge"},
 }
 

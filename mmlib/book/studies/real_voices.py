@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mmlib.book.studies.base import alone
+from mmlib.book.studies.blending import VARIANT
 from mmlib.comparison import Comparison
 from mmlib.setting import Setting
 
@@ -24,12 +25,12 @@ BASELINES = ("image alone", "audio alone", "late fusion", "joint")
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "late fusion": ("late_fusion", {}),
     "joint": ("joint", {}),
-    "Gradient-Blending": ("gradient_blending", {"holdout": "voice", "holdout_fraction": 0.5}),
+    "Gradient-Blending": ("gradient_blending", {**VARIANT, "holdout": "voice", "holdout_fraction": 0.5}),
     "Gradient-Blending, vote": (
         "gradient_blending",
-        {"holdout": "voice", "holdout_fraction": 0.5, "predict": "blend"},
+        {**VARIANT, "holdout": "voice", "holdout_fraction": 0.5, "predict": "vote"},
     ),
-    "Gradient-Blending, same-voice hold-out": ("gradient_blending", {"holdout": "random", "holdout_fraction": 0.5}),
+    "Gradient-Blending, same-voice hold-out": ("gradient_blending", {**VARIANT, "holdout": "random", "holdout_fraction": 0.5}),
     "OGM-GE": ("ogm_ge", {}),
     "MLA": ("mla", {}),
 }

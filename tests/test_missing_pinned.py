@@ -1,4 +1,4 @@
-"""Data with holes, modality dropout, standardised features, and methods that note the modality gap."""
+"""Data with holes, modality dropout, features about pinned centres, and methods that note the modality gap."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from mmlib.book.pinned import PinnedEncoder, PinnedGap
 from mmlib.data import incomplete, load, lose
 from mmlib.data.core import Batch
 from mmlib.methods import MLA, GradientBlending, Joint, LateFusion, ModalityDropout
 from mmlib.metrics import GapWatch, features, modality_gap
 from mmlib.model import build
-from mmlib.standardise import PinnedGap, Standardise, StandardisedEncoder
 from mmlib.train import evaluate, fit
 from tests.conftest import make_tiny
 
@@ -29,10 +29,6 @@ class WatchedLateFusion(GapWatch, LateFusion):
 
 
 class WatchedBlending(GapWatch, GradientBlending):
-    pass
-
-
-class StandardJoint(Standardise, Joint):
     pass
 
 
@@ -195,7 +191,7 @@ def test_a_watched_method_still_starts_its_epochs() -> None:
 
 def test_standardised_features_have_their_centre_at_zero_and_length_one() -> None:
     torch.manual_seed(0)
-    encoder = StandardisedEncoder(nn.Linear(5, 8), 8)
+    encoder = PinnedEncoder(nn.Linear(5, 8), 8, torch.zeros(8))
     f = encoder(10 * torch.randn(500, 5) + 3)
     assert f.mean(0).abs().max().item() < 1e-5
     assert f.square().sum(1).mean().item() == pytest.approx(1, abs=1e-3)
@@ -213,13 +209,13 @@ def test_the_pinned_gap_is_what_was_asked_for_whatever_is_learned(distance: floa
     assert evaluate(model, splits.test, method)["accuracy"] > 0.6
 
 
-def test_standardised_models_are_saved_and_resumed(tmp_path: object) -> None:
+def test_pinned_models_are_saved_and_resumed(tmp_path: object) -> None:
     splits = make_tiny(("a", "b"))
     whole, path = build(splits), f"{tmp_path}/run.pt"
-    fit(whole, splits, StandardJoint(), **{**OPTIONS, "epochs": 4}, keep="last")
+    fit(whole, splits, PinnedMLA(1.0), **{**OPTIONS, "epochs": 4}, keep="last")
     for epochs in (2, 4):
         part = build(splits)
-        fit(part, splits, StandardJoint(), **{**OPTIONS, "epochs": epochs}, keep="last", checkpoint=path, resume=True)
+        fit(part, splits, PinnedMLA(1.0), **{**OPTIONS, "epochs": epochs}, keep="last", checkpoint=path, resume=True)
     assert all(torch.equal(p, q) for p, q in zip(whole.state_dict().values(), part.state_dict().values(), strict=True))
     copy.deepcopy(part)(splits.test.inputs)
 
