@@ -22,6 +22,7 @@ from mmlib.fusion import FUSIONS, Fusion
 from mmlib.history import NonFiniteLossError
 from mmlib.methods import METHODS, Method
 from mmlib.metrics.probes import linear_probe
+from mmlib.metrics.recall import class_recall
 from mmlib.model import MultimodalClassifier, build
 from mmlib.train import evaluate, fit
 
@@ -42,6 +43,8 @@ class Setting:
             the seed. A module starts every run, whatever the seed, from the weights it has.
         pretrain_epochs: train the encoders apart (late fusion) for so many epochs before the method starts.
         probe: also fit a linear probe on every frozen encoder (columns ``probe_{modality}``).
+        by_class: also tell the share that is right of every class of the test data, together and by each modality alone
+            (columns ``recall_{class}`` and ``recall_{class}_{modality}``).
 
     Raises:
         TypeError: an argument of another kind. ValueError: an unknown name (the message lists the known ones), or
@@ -58,6 +61,7 @@ class Setting:
     fit_options: dict[str, Any] = field(default_factory=dict)
     pretrain_epochs: int = 0
     probe: bool = False
+    by_class: bool = False
 
     def __post_init__(self) -> None:
         known_names: dict[str, Mapping[str, Any]] = {"data": DATASETS, "method": METHODS, "fusion": FUSIONS}
@@ -81,7 +85,7 @@ class Setting:
 
     def describe(self) -> dict[str, Any]:
         """The setting as JSON can hold it, without the label."""
-        plain = {k: v for k, v in self.__dict__.items() if k != "label"}
+        plain = {k: v for k, v in self.__dict__.items() if k != "label" and (k, v) != ("by_class", False)}  # a later option
         for what in ("data", "method", "fusion"):
             if isinstance(plain[what], Splits):
                 plain[what] = f"splits {fingerprint.splits_hash(plain[what])}"
@@ -99,6 +103,7 @@ class Setting:
     def code(self) -> dict[str, str]:
         """The files of the library, and the shipped data, that decide this setting's numbers, each with its hash."""
         modules = ["mmlib.train", "mmlib.model", "mmlib.fusion", *(["mmlib.metrics.probes"] if self.probe else [])]
+        modules += ["mmlib.metrics.recall"] if self.by_class else []
         method = METHODS[self.method] if isinstance(self.method, str) else self.method
         modules += [method.__module__] + (["mmlib.methods.late_fusion"] if self.pretrain_epochs else [])
         options = (self.fusion, self.method_options, self.model_options, self.fit_options)
@@ -148,8 +153,8 @@ def run(setting: Setting, seed: int, predictions: bool = False) -> dict[str, Any
 
     Returns:
         ``test_accuracy``, ``test_loss``, the same with ``_{modality}``, ``val_accuracy``, ``best_epoch``, ``seconds``
-        (of training alone), ``probe_{modality}`` where asked for, ``diverged``, and ``history``, the rows of
-        `mmlib.history.History`.
+        (of training alone), ``probe_{modality}`` and ``recall_{class}`` where asked for, ``diverged``, and ``history``, the
+        rows of `mmlib.history.History`.
 
         Where the loss became NaN or infinite, ``diverged`` is true and ``diverged_epoch`` says when. The network is of no
         use then, and who has it can only guess: every accuracy (and every other score) is 1 / C, every loss ln C,
@@ -183,7 +188,8 @@ def run(setting: Setting, seed: int, predictions: bool = False) -> dict[str, Any
         # its weights are of no use, but they tell which columns this method has; before its setup, those of joint training
         columns = evaluate(model, splits.val, method if hasattr(method, "recipe") else None)
         columns |= {f"probe_{m}": 0.0 for m in splits.modalities} if setting.probe else {}
-        row = {k if k.startswith("probe") else f"test_{k}": _guessing(k, splits.num_classes) for k in columns}
+        columns |= _recalls(model, method if hasattr(method, "recipe") else None, splits) if setting.by_class else {}
+        row = {k if k.startswith(("probe", "recall")) else f"test_{k}": _guessing(k, splits.num_classes) for k in columns}
         row |= {"val_accuracy": _guessing("accuracy", splits.num_classes), "best_epoch": -1, "seconds": seconds}
         said = {"predictions": _predictions(None, method, splits.test)} if predictions else {}
         return {**row, **said, "diverged": True, "diverged_epoch": error.epoch, "history": error.rows}
@@ -193,8 +199,20 @@ def run(setting: Setting, seed: int, predictions: bool = False) -> dict[str, Any
     row |= {"val_accuracy": best["val_accuracy"], "best_epoch": history.best_epoch, "seconds": seconds, "diverged": False}
     if setting.probe:
         row |= {f"probe_{m}": a for m, a in linear_probe(model, splits.train, splits.test).items()}
+    if setting.by_class:
+        row |= _recalls(model, method, splits)
     said = {"predictions": _predictions(model, method, splits.test)} if predictions else {}
     return {**row, **said, "history": history.rows}
+
+
+def _recalls(model: MultimodalClassifier, method: Method | None, splits: Splits) -> dict[str, float]:
+    """`class_recall` of the test data as columns; none for a class of which the test has no sample."""
+    found = {
+        f"recall_{name}" + ("" if head == "fused" else f"_{head}"): float(share)
+        for head, shares in class_recall(model, splits.test, method).items()
+        for name, share in zip(splits.classes, shares, strict=True)
+    }
+    return {column: share for column, share in found.items() if not math.isnan(share)}
 
 
 @torch.no_grad()

@@ -35,6 +35,7 @@ from torch import Tensor
 from mmlib.data.checks import check_between, check_modalities, check_seed
 from mmlib.data.core import MultimodalData, Splits
 from mmlib.data.motion_files import ACTIVITIES, DEVICES, NAME, PEOPLE, recordings
+from mmlib.data.prepare import Prepare
 
 SENSORS = ("phone_accel", "phone_gyro", "watch_accel", "watch_gyro")
 MODALITIES = (*SENSORS, *DEVICES)
@@ -80,7 +81,7 @@ def make(
     Returns:
         Splits of windows [T, channels] with T = window * rate, rounded; each channel standardised by the training data.
         ``groups``: ``person``, their number in the files, 1 to 23. ``raw``: ``execution``, such as ``"s01_02"``, and ``start``,
-        in seconds since both devices record.
+        in seconds since both devices record. ``prepare`` takes windows in the units of the recordings.
 
     Raises:
         TypeError, ValueError: an unknown modality or a knob out of its range.
@@ -107,11 +108,13 @@ def make(
     # the people in the order of the draw, so that more of them add windows at the end
     rows = [np.concatenate([np.flatnonzero(cut.person == p) for p in who]) for who in (train[:train_people], val, test)]
     inputs: list[dict[str, Tensor]] = [{} for _ in rows]
+    prepare: dict[str, Prepare] = {}
     for modality in chosen:
         reference = cut.values[rows[0]][..., _channels(modality)]
-        mean, std = reference.mean((0, 1), dtype=np.float64), reference.std((0, 1), dtype=np.float64)
+        mean, std = reference.mean((0, 1), dtype=np.float64), np.maximum(reference.std((0, 1), dtype=np.float64), 1e-6)
+        prepare[modality] = Prepare(modality, reference.shape[1:], mean=tuple(mean.tolist()), std=tuple(std.tolist()))
         for number, at in enumerate(rows):
-            x = (cut.values[at][..., _channels(modality)] - mean) / np.maximum(std, 1e-6)
+            x = (cut.values[at][..., _channels(modality)] - mean) / std
             if noises[modality]:
                 x += noises[modality] * _noise(modality, seed, number, x.shape[:2])
             inputs[number][modality] = torch.from_numpy(x.astype(np.float32))
@@ -130,7 +133,7 @@ def make(
         "seed": seed, "train_people": train_people, "window": window, "rate": rate,
         "noise": dict(noise) if isinstance(noise, Mapping) else noise, "missing": missing,
     }  # fmt: skip
-    return Splits(parts[0], parts[1], parts[2], name=NAME, settings=settings, classes=ACTIVITIES)
+    return Splits(parts[0], parts[1], parts[2], name=NAME, settings=settings, classes=ACTIVITIES, prepare=prepare)
 
 
 def _device(modality: str) -> str:

@@ -7,6 +7,7 @@ from mmlib.metrics.gap import gap_direction, modality_gap, shift_along_gap, with
 from mmlib.metrics.intervals import Interval, mean_interval, separable
 from mmlib.metrics.overfitting import Overfitting, overfitting
 from mmlib.metrics.probes import features, linear_probe
+from mmlib.metrics.recall import class_recall
 from mmlib.metrics.watch import GapWatch
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Overfitting",
     "WatchedMLA",
     "calibration_by_modality",
+    "class_recall",
     "class_scores",
     "confusion_matrix",
     "expected_calibration_error",

@@ -1,6 +1,6 @@
 """The experiments of the book, each defined once: chapters run them, or read them from `book/results`."""
 
-from mmlib.book.studies import blending, gap, laziness, missing, mla, ogm, real_standardised, real_voices
+from mmlib.book.studies import blending, gap, laziness, missing, mla, natural, ogm, real_standardised, real_voices
 from mmlib.book.studies.base import Study
 
 # Which two voices are drawn decides much: the spread over seeds is wide where voices are few, and five seeds can by chance
@@ -28,6 +28,8 @@ STUDIES: dict[str, Study] = {
     "real_voices": Study(
         real_voices.real_voices, real_voices.SEEDS, ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "weight_")
     ),
+    "motion_rates": Study(natural.motion_rates, 3),
+    "motion": Study(natural.motion, 10),
 }
 
 __all__ = ["STUDIES", "Study"]
