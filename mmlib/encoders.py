@@ -186,6 +186,18 @@ class TemporalEncoder(Remembers, nn.Module):
         return torch.relu(self.out(self.dropout(torch.cat([x.mean(1), x.amax(1)], dim=1))))  # [B, dim]
 
 
+def check_sizes(dim: int, width: float, dropout: float) -> None:
+    """Refuse options of `default_encoder` that are out of range.
+
+    Raises:
+        TypeError, ValueError: the message names the option.
+    """
+    _positive(dim=dim)
+    _check_dropout(dropout)
+    if isinstance(width, bool) or not isinstance(width, Real) or not 0 < width < float("inf"):
+        raise ValueError(f"width: expected a number above 0, found {width!r}")
+
+
 def default_encoder(example: Tensor, dim: int = 64, width: float = 1.0, dropout: float = 0.0, vocabulary: int = 128) -> nn.Module:
     """The encoder that fits one modality, chosen by the type and shape of ``example`` [N, ...]; `reading` says which, and why.
 
@@ -204,10 +216,8 @@ def default_encoder(example: Tensor, dim: int = 64, width: float = 1.0, dropout:
         TypeError, ValueError: a type or shape that none of them takes, or an option out of range.
     """
     reading(example)
-    _positive(dim=dim, vocabulary=vocabulary)
-    _check_dropout(dropout)
-    if isinstance(width, bool) or not isinstance(width, Real) or not 0 < width < float("inf"):
-        raise ValueError(f"width: expected a number above 0, found {width!r}")
+    check_sizes(dim, width, dropout)
+    _positive(vocabulary=vocabulary)
     hidden = max(1, round(64 * width))
     if not example.is_floating_point():
         if int(example.min()) < 0:

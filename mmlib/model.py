@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mmlib.data.by_modality import ByModality
 from mmlib.data.core import Splits
 from mmlib.data.prepare import ClassName, Prepare
-from mmlib.encoders import encoder_for, feature_sizes
+from mmlib.encoders import check_sizes, encoder_for, feature_sizes
 from mmlib.fusion import FUSIONS, Concat, Fusion
 from mmlib.normalise import KINDS, Kind, NormalisedEncoder
 from mmlib.randomness import derive, seeded
@@ -155,6 +155,7 @@ def build(
         unknown = [m for m in given or {} if m not in splits.modalities]
         if unknown:
             raise ValueError(f"{what}: unknown modality {unknown[0]!r}; the data has {', '.join(splits.modalities)}")
+    check_sizes(dim, width, dropout)  # also where no default encoder is made
     made: dict[str, nn.Module] = {}
     for m, example in splits.train.example.items():
         with seeded(derive(seed, "encoder", m)):  # the same start whichever other modalities there are

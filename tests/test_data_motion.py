@@ -50,6 +50,15 @@ def data(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def test_a_kept_model_takes_windows_in_the_units_of_the_recordings() -> None:
+    splits = load("motion", seed=3, train_people=2, modalities=["watch_gyro", "phone_accel"])
+    cut = motion.windows(0.8, 50)
+    mine = np.flatnonzero(cut.person == splits.test.groups["person"][0].item())
+    raw = {m: cut.values[mine][..., motion._channels(m)] for m in splits.modalities}
+    for m in splits.modalities:
+        assert torch.equal(splits.prepare[m](raw[m]), splits.test.inputs[m][: len(mine)])
+
+
 def people(splits: Splits) -> list[list[int]]:
     """Of each split, in the order in which they stand there."""
     return [list(dict.fromkeys(d.groups["person"].tolist())) for _, d in splits.items()]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -28,6 +30,25 @@ def test_default_encoder_fits_the_shape(example: torch.Tensor, kind: type[nn.Mod
     assert isinstance(encoder, kind)
     assert encoder(example).shape == (3, 10)
     assert encoder.dim == 10
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"width": -3}, "width: expected a number above 0, found -3"),
+        ({"width": True}, "width: expected a number above 0, found True"),
+        ({"dropout": 1.0}, "dropout: expected a share from 0 to below 1, found 1.0"),
+        ({"dim": 0}, "dim: expected 1 or more, found 0"),
+    ],
+)
+@pytest.mark.parametrize("own", [False, True], ids=["default", "own"])
+def test_options_out_of_range_are_refused_also_where_every_encoder_is_ones_own(
+    options: dict[str, Any], message: str, own: bool
+) -> None:
+    splits = make_tiny(("a", "b"))
+    encoders = {m: (lambda: MLPEncoder(6)) for m in splits.modalities} if own else None
+    with pytest.raises(ValueError, match=message):
+        build(splits, encoders=encoders, **options)
 
 
 def test_width_sets_the_number_of_parameters() -> None:

@@ -23,7 +23,7 @@ EMOJI_HELD: dict[str, Any] = {"holdout": "emoji"}
 
 
 def methods(held_out: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
-    """label -> method and its options: the defaults, but for what Gradient-Blending holds out, a quarter of the people or emoji."""
+    """label -> method and its options: defaults, but Gradient-Blending holds out a quarter of the people or emoji."""
     return {
         "late fusion": ("late_fusion", {}),
         "multi-loss": ("multi_loss", {}),
