@@ -6,6 +6,7 @@ from mmlib.metrics.forgetting import WatchedMLA, forgetting, update_angle
 from mmlib.metrics.gap import gap_direction, modality_gap, shift_along_gap, within_spread
 from mmlib.metrics.intervals import Interval, mean_interval, separable
 from mmlib.metrics.overfitting import Overfitting, overfitting
+from mmlib.metrics.paired import Paired, discoveries, paired
 from mmlib.metrics.probes import features, linear_probe
 from mmlib.metrics.recall import class_recall
 from mmlib.metrics.watch import GapWatch
@@ -14,11 +15,13 @@ __all__ = [
     "GapWatch",
     "Interval",
     "Overfitting",
+    "Paired",
     "WatchedMLA",
     "calibration_by_modality",
     "class_recall",
     "class_scores",
     "confusion_matrix",
+    "discoveries",
     "expected_calibration_error",
     "features",
     "forgetting",
@@ -27,6 +30,7 @@ __all__ = [
     "mean_interval",
     "modality_gap",
     "overfitting",
+    "paired",
     "reliability",
     "separable",
     "shift_along_gap",
