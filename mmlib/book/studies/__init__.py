@@ -30,6 +30,9 @@ STUDIES: dict[str, Study] = {
     ),
     "motion_rates": Study(natural.motion_rates, 3),
     "motion": Study(natural.motion, 10),
+    "natural_curves": Study(natural.natural_curves, 6, ("train_accuracy", "val_accuracy")),
+    "natural_missing": Study(natural.natural_missing, 12),
+    "natural_people": Study(natural.natural_people, 10),
 }
 
 __all__ = ["STUDIES", "Study"]
