@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmlib.data import avmnist, avmnist_files, digits, motion, motion_files, two_speed
+from mmlib.data import avmnist, avmnist_files, digits, emoji, motion, motion_files, two_speed
 from mmlib.data.core import Splits
 
 
@@ -22,6 +22,7 @@ class DataSet(NamedTuple):
 DATASETS: dict[str, DataSet] = {
     "two_speed": DataSet(two_speed.make),
     "digits": DataSet(digits.make, (digits.ASSETS / "speech.npz", digits.ASSETS / "words.tsv")),
+    "emoji": DataSet(emoji.make, (emoji.ASSETS / "emoji.npz", emoji.ASSETS / "emoji.tsv")),
     "avmnist": DataSet(avmnist.make, download=avmnist_files.download),
     "motion": DataSet(motion.make, download=motion_files.download),
 }
@@ -31,8 +32,8 @@ def load(name: str, modalities: Sequence[str] | None = None, seed: int = 0, **kn
     """Load a data set by its name.
 
     Args:
-        name: ``"two_speed"`` (`mmlib.data.two_speed.make`) or ``"digits"`` (`mmlib.data.digits.make`), which come with the
-            package; or ``"avmnist"`` (`mmlib.data.avmnist.make`, 18 MB) or ``"motion"`` (`mmlib.data.motion.make`, 28 MB or
+        name: ``"two_speed"`` (`mmlib.data.two_speed.make`), ``"digits"`` (`mmlib.data.digits.make`) or ``"emoji"``
+            (`mmlib.data.emoji.make`), which come with the package; or ``"avmnist"`` (`mmlib.data.avmnist.make`, 18 MB) or ``"motion"`` (`mmlib.data.motion.make`, 28 MB or
             more), which are downloaded and verified the first time.
         modalities: which modalities, in which order; by default all.
         seed: of everything that is drawn. One seed gives the same bits, another a different draw.

@@ -29,7 +29,9 @@ STUDIES: dict[str, Study] = {
         real_voices.real_voices, real_voices.SEEDS, ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "weight_")
     ),
     "motion_rates": Study(natural.motion_rates, 3),
+    "emoji_rates": Study(natural.emoji_rates, 3),
     "motion": Study(natural.motion, 10),
+    "emoji": Study(natural.emoji, 10),
     "natural_curves": Study(natural.natural_curves, 6, ("train_accuracy", "val_accuracy")),
     "natural_missing": Study(natural.natural_missing, 12),
     "natural_people": Study(natural.natural_people, 10),

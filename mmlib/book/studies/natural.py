@@ -1,7 +1,7 @@
 """Chapter "Real recordings and real people": every method on natural data, with features as they are and on one scale.
 
-Each row has one of the same four learning rates. Validation data chose it (`motion_rates`, `emoji_rates`: three seeds; on `motion`
-with eight people to train on), and `RATES` holds the choice, which a test compares with the stored runs.
+Each row has one of the same four learning rates. Validation data chose it (`motion_rates`, `emoji_rates`: three seeds; on
+`motion` with eight people to train on), and `RATES` holds the choice, which a test compares with the stored runs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mmlib.book.studies.real_voices import REAL
 from mmlib.data.incomplete import incomplete
 from mmlib.setting import Setting
 
-LEARNING_RATES = (3e-4, 1e-3, 3e-3, 1e-2)
+LEARNING_RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 #: label of a normalisation -> `normalise` of `mmlib.model.build`
 SCALES: dict[str, str | None] = {"as they are": None, "batch": "batch", "layer": "layer", "length one": "l2"}
 PEOPLE = (4, 8, 12)
@@ -34,6 +34,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
 #: data -> setting, modalities, and the group of which Gradient-Blending holds out a quarter
 DATA: dict[str, tuple[Setting, tuple[str, ...], str]] = {
     "motion": (Setting("", data="motion", fit_options={"epochs": 15}), SENSORS, "person"),
+    "emoji": (Setting("", data="emoji", fit_options={"epochs": 15}), ("image", "text"), "emoji"),
 }
 
 
@@ -73,6 +74,16 @@ def motion_rates() -> list[Setting]:
     return tried("motion", train_people=TUNED_AT)
 
 
+def emoji_rates() -> list[Setting]:
+    """`emoji`, every row with every learning rate."""
+    return tried("emoji")
+
+
+def emoji() -> list[Setting]:
+    """`emoji`, every row with the learning rate chosen for it."""
+    return chosen("emoji")
+
+
 def motion() -> list[Setting]:
     """`motion` with 4, 8 and 12 people to train on."""
     return [row for people in PEOPLE for row in chosen("motion", f", {people} people", train_people=people)]
@@ -96,6 +107,7 @@ def natural_curves() -> list[Setting]:
 #: data -> how half of the samples lose something, in training, validation and test: one device of two, or one modality of two
 HALF: dict[str, dict[str, Any]] = {
     "motion": {"missing": 0.5},
+    "emoji": {"rate": 0.5},
     "avmnist": {"rate": 0.5},
 }
 
