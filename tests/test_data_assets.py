@@ -53,9 +53,12 @@ def test_a_changed_file_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_files_are_small_and_all_named() -> None:
-    files = sorted(f for f in ASSETS.iterdir() if f.is_file())
-    assert set(files) == set(DATASETS["digits"].assets)
-    assert sum(f.stat().st_size for f in files) <= 8_000_000
+    files = {f for f in ASSETS.iterdir() if f.is_file()}
+    told = ASSETS / "ATTRIBUTION.txt"
+    assert files == {told, *(asset for known in DATASETS.values() for asset in known.assets)}
+    for name, most in (("digits", 8_000_000), ("emoji", 4_000_000)):
+        assert sum(f.stat().st_size for f in DATASETS[name].assets) <= most
+    assert all(f.name in told.read_text("utf8") for f in files - {told})
 
 
 def test_the_speech_file_is_plain_and_the_same_on_every_day() -> None:

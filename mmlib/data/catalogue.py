@@ -33,8 +33,8 @@ def load(name: str, modalities: Sequence[str] | None = None, seed: int = 0, **kn
 
     Args:
         name: ``"two_speed"`` (`mmlib.data.two_speed.make`), ``"digits"`` (`mmlib.data.digits.make`) or ``"emoji"``
-            (`mmlib.data.emoji.make`), which come with the package; or ``"avmnist"`` (`mmlib.data.avmnist.make`, 18 MB) or ``"motion"`` (`mmlib.data.motion.make`, 28 MB or
-            more), which are downloaded and verified the first time.
+            (`mmlib.data.emoji.make`), which come with the package; or ``"avmnist"`` (`mmlib.data.avmnist.make`, 18 MB) or
+            ``"motion"`` (`mmlib.data.motion.make`, 28 MB or more), which are downloaded and verified the first time.
         modalities: which modalities, in which order; by default all.
         seed: of everything that is drawn. One seed gives the same bits, another a different draw.
         knobs: how hard it is; listed and explained in the functions named above.

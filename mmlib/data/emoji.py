@@ -32,7 +32,8 @@ from mmlib.data.prepare import Prepare
 MODALITIES = ("image", "text")
 ASSETS = Path(__file__).parent / "assets"  #: the files that tools/make_emoji.py made
 GROUPS = (
-    "Smileys & Emotion", "People & Body", "Animals & Nature", "Food & Drink", "Travel & Places", "Activities", "Objects", "Symbols",
+    "Smileys & Emotion", "People & Body", "Animals & Nature", "Food & Drink",
+    "Travel & Places", "Activities", "Objects", "Symbols",
 )  # fmt: skip
 STYLES = ("noto", "twemoji")
 VOCABULARY = 38  #: text ids are 0 (nothing), 1 .. 26 (a .. z), 27 (space), 28 .. 37 (0 .. 9)
@@ -67,8 +68,9 @@ def make(
 ) -> Splits:
     """Draw `emoji`.
 
-    The seed draws, of every group, 30 % of the families for the test, 15 % for validation, and the rest for training. Each family
-    is represented by one of its emoji without a skin tone. Validation and test depend on the seed, the styles and the noise alone.
+    The seed draws, of every group, 30 % of the families for the test, 15 % for validation, and the rest for training. Each
+    family is represented by one of its emoji without a skin tone. Validation and test depend on the seed, the styles and the
+    noise alone.
 
     Args:
         modalities: ``image``, ``text`` or both, in which order; by default both.
@@ -82,8 +84,8 @@ def make(
         text_noise: share of the letters, 0 to 1, that are replaced by a random one. Drawn once, on all splits.
 
     Returns:
-        Splits. ``groups``: ``emoji``, the family. ``raw``: ``emoji`` and ``name``, texts, and ``style``. ``prepare`` takes pictures
-        as bytes [3, 32, 32].
+        Splits. ``groups``: ``emoji``, the family. ``raw``: ``emoji`` and ``name``, texts, and ``style``. ``prepare`` takes
+        pictures as bytes [3, 32, 32].
 
     Raises:
         TypeError, ValueError: an unknown modality or style, or a knob out of its range.
@@ -113,9 +115,8 @@ def make(
     if "image" in chosen:
         reference = parts[0].inputs["image"].double()
         mean, std = reference.mean((0, 2, 3)), reference.std((0, 2, 3)).clamp(min=1e-6)
-        prepare["image"] = Prepare(
-            "image", tuple(reference.shape[1:]), bytes=True, mean=tuple(mean.tolist()), std=tuple(std.tolist())
-        )
+        shape = tuple(reference.shape[1:])
+        prepare["image"] = Prepare("image", shape, bytes=True, mean=tuple(mean.tolist()), std=tuple(std.tolist()))
         for part in parts:
             scaled = (part.inputs["image"].double() - mean[:, None, None]) / std[:, None, None]
             part.inputs["image"] = scaled.float()
@@ -125,7 +126,7 @@ def make(
         "seed": seed, "families": families, "variants": variants, "style": style, "test_style": test_style,
         "image_noise": image_noise, "text_noise": text_noise,
     }  # fmt: skip
-    return Splits(*parts, name="emoji", settings=settings, classes=GROUPS, prepare=prepare)
+    return Splits(parts[0], parts[1], parts[2], name="emoji", settings=settings, classes=GROUPS, prepare=prepare)
 
 
 def _styles(what: str, asked: str) -> tuple[str, ...]:
@@ -199,8 +200,8 @@ def letters(name: str) -> list[int]:
     >>> letters("Piñata 1")
     [16, 9, 14, 1, 20, 1, 27, 29]
     """
-    plain = unicodedata.normalize("NFKD", name.lower()).encode("ascii", "ignore").decode()
-    words = "".join(c if c.isalnum() else " " for c in plain).split()
+    apart = [c for c in unicodedata.normalize("NFKD", name.lower()) if not unicodedata.combining(c)]
+    words = "".join(c if c.isascii() and c.isalnum() else " " for c in apart).split()
     return [27 if c == " " else 28 + int(c) if c.isdigit() else ord(c) - 96 for c in " ".join(words)]
 
 

@@ -93,7 +93,7 @@ def _of(name: str, label: str) -> Setting:
     """One row of a data set, with features as they are."""
     if name == "avmnist":
         return REAL.with_(f"{label}, avmnist", method=METHODS[label][0])
-    knobs = {"train_people": TUNED_AT} if name == "motion" else {}
+    knobs: dict[str, Any] = {"train_people": TUNED_AT} if name == "motion" else {}
     [row] = [s for s in chosen(name, **knobs) if s.label == f"{label}, as they are"]
     return row.with_(f"{label}, {name}")
 
