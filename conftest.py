@@ -23,7 +23,7 @@ from mmlib_execution import CACHE, prepare_cache  # noqa: E402
 EXECUTED = "MMLIB_EXECUTED"
 REUSED = "already executed, with this code, for the book or an earlier test"
 #: chapters that need data from the web; where they cannot have them they show stored results, and say so in these words
-NEED_AVMNIST = {"10_real_voices.ipynb"}
+NEED_DATA = {"10_real_voices.ipynb": ("avmnist",), "11_real_recordings.ipynb": ("avmnist", "motion")}
 SHOWS_STORED = "Stored results."
 MIRROR = pytest.StashKey[ExitStack]()
 
@@ -49,9 +49,8 @@ def pytest_configure(config: pytest.Config) -> None:
         def execute(self) -> NotebookResult:
             name = Path(self.filename).relative_to(ROOT).as_posix().replace("/", "__")
             out = Path(os.environ[EXECUTED]) / name
-            needs_data = Path(self.filename).name in NEED_AVMNIST
-            if needs_data:
-                _skip_without_avmnist()
+            needs_data = NEED_DATA.get(Path(self.filename).name, ())
+            _skip_without(needs_data)
             with suppress(KeyError):
                 cache = get_cache(CACHE)
                 notebook = nbformat.read(self.filename, 4)
@@ -82,13 +81,15 @@ def _serve_real_files(stack: ExitStack) -> None:
         patch.setenv("NO_PROXY", ",".join(filter(None, [os.environ.get("NO_PROXY"), "127.0.0.1"])))
 
 
-def _skip_without_avmnist() -> None:
-    from mmlib.data import avmnist_files
+def _skip_without(names: tuple[str, ...]) -> None:
+    from mmlib.data import avmnist_files, motion_files
     from mmlib.data.download import data_folder
 
-    if not avmnist_files.available():
-        where = data_folder(avmnist_files.NAME)
-        pytest.skip(f"avmnist is neither in {where} nor can it be downloaded; the book shows stored results instead")
+    there = {"avmnist": avmnist_files.available, "motion": motion_files.available}
+    for name in names:
+        if not there[name]():
+            where = data_folder(name)
+            pytest.skip(f"{name} is neither in {where} nor can it be downloaded; the book shows stored results instead")
 
 
 def _shows_stored(notebook: Any) -> bool:
