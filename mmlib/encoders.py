@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from numbers import Integral, Real
 
 import torch
@@ -14,6 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmlib.remembers import Remembers
+
+#: a piece of an encoder's forward pass
+Stage = Callable[[Tensor], Tensor]
 
 
 def _positive(**sizes: int) -> None:
@@ -48,6 +52,11 @@ class MLPEncoder(Remembers, nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x)  # [B, dim]
 
+    def stages(self) -> list[Stage]:
+        """`forward` in pieces, for `mmlib.intermediate`: each hidden layer, and what makes features of the last of them."""
+        ends = [1, *range(4, len(self.layers) + 1, 3)]  # linear, ReLU, dropout; the first also flattens
+        return [self.layers[0 if i == 0 else a : b] for i, (a, b) in enumerate(itertools.pairwise(ends))]
+
 
 class ConvEncoder(Remembers, nn.Module):
     """Pictures and spectrograms: [B, channels, H, W] -> [B, dim].
@@ -81,7 +90,15 @@ class ConvEncoder(Remembers, nn.Module):
         self.out = nn.Linear(widths[-1] * grid * grid, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(self.out(self.layers(x)))  # [B, dim]
+        return self._flat(self.layers(x))
+
+    def _flat(self, x: Tensor) -> Tensor:
+        return torch.relu(self.out(x))  # [B, dim]
+
+    def stages(self) -> list[Stage]:
+        """`forward` in pieces, as of `MLPEncoder`; what is between them is [B, channels, H, W]."""
+        convolutions, rest = len(self.layers) - 3, self.layers[-3:]
+        return [*(self.layers[i : i + 2] for i in range(0, convolutions, 2)), lambda x: self._flat(rest(x))]
 
 
 class SequenceEncoder(Remembers, nn.Module):
@@ -108,7 +125,14 @@ class SequenceEncoder(Remembers, nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        padded = F.pad(self._embedded(x), (0, 0, 1, 1))  # [B, L + 2, dim]
+        return self._mixed(self._embedded(x))
+
+    def stages(self) -> list[Stage]:
+        """`forward` in pieces, as of `MLPEncoder`; what is between them is [B, L, dim]."""
+        return [self._embedded, self._mixed]
+
+    def _mixed(self, x: Tensor) -> Tensor:
+        padded = F.pad(x, (0, 0, 1, 1))  # [B, L + 2, dim]
         triples = torch.cat([padded[:, :-2], padded[:, 1:-1], padded[:, 2:]], dim=2)  # [B, L, 3 dim]
         # the convolution as one matrix product: on sequences this short half the time of nn.Conv1d's own
         steps = F.linear(triples, self.mix.weight.transpose(1, 2).flatten(1), self.mix.bias)  # [B, L, dim]
@@ -179,10 +203,20 @@ class TemporalEncoder(Remembers, nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for filters in self.filters:
-            last = 2 * ((x.shape[1] + 1) // 2) - 1  # every second step is the middle of a stretch
-            padded = F.pad(x, (0, 0, self.kernel // 2, self.kernel // 2))
-            stretches = torch.cat([padded[:, i : i + last : 2] for i in range(self.kernel)], dim=2)  # [B, T / 2, kernel C]
-            x = torch.relu(filters(stretches))
+            x = self._filtered(filters, x)
+        return self._summed(x)
+
+    def stages(self) -> list[Stage]:
+        """`forward` in pieces, as of `MLPEncoder`; what is between them is [B, T, channels]."""
+        return [*(partial(self._filtered, filters) for filters in self.filters), self._summed]
+
+    def _filtered(self, filters: nn.Module, x: Tensor) -> Tensor:
+        last = 2 * ((x.shape[1] + 1) // 2) - 1  # every second step is the middle of a stretch
+        padded = F.pad(x, (0, 0, self.kernel // 2, self.kernel // 2))
+        stretches = torch.cat([padded[:, i : i + last : 2] for i in range(self.kernel)], dim=2)  # [B, T / 2, kernel C]
+        return torch.relu(filters(stretches))
+
+    def _summed(self, x: Tensor) -> Tensor:
         return torch.relu(self.out(self.dropout(torch.cat([x.mean(1), x.amax(1)], dim=1))))  # [B, dim]
 
 
@@ -231,6 +265,22 @@ def default_encoder(example: Tensor, dim: int = 64, width: float = 1.0, dropout:
         return SequenceEncoder(in_dim=example.shape[2], dim=dim, dropout=dropout)
     stride = 2 if min(example.shape[2:]) >= 24 else 1
     return ConvEncoder(example.shape[1], dim, (hidden // 4 or 1, hidden // 2 or 1), stride=stride, dropout=dropout)
+
+
+def stages(encoder: nn.Module) -> list[Stage]:
+    """The forward pass of an encoder in pieces, hidden layers first.
+
+    Raises:
+        TypeError: an encoder without a method ``stages``, or with nothing before its last piece.
+    """
+    make = getattr(encoder, "stages", None)
+    found = make() if callable(make) else []
+    if len(found) < 2:
+        raise TypeError(
+            f"{type(encoder).__name__}: intermediate fusion needs a method stages() that returns the pieces of the forward pass, "
+            f"two or more, hidden layers first; found {len(found)}"
+        )
+    return list(found)
 
 
 def encoder_for(

@@ -44,6 +44,10 @@ class Fusion(Remembers, nn.Module):
     def modalities(self) -> tuple[str, ...]:
         return tuple(self.dims)
 
+    def own_head(self, modality: str) -> nn.Module:
+        """A new linear head for one modality alone, as methods with losses of their own have it: [B, D_m] -> [B, C]."""
+        return nn.Linear(self.dims[modality], self.num_classes)
+
     def fuse(self, features: dict[str, Tensor], present: dict[str, Tensor]) -> Tensor:
         """Features {m: [B, D_m]}, zero where absent, and masks {m: [B, 1]} -> fused logits [B, C]."""
         raise NotImplementedError

@@ -29,6 +29,7 @@ def identity(
     return {
         "encoders": {m: told(model.encoders[m]) for m in model.modalities},
         "fusion": told(model.fusion),
+        **({} if model.exchange is None else {"exchange": told(model.exchange)}),
         "method": {"class": f"{type(method).__module__}.{type(method).__qualname__}", **_options(method)},
         "model": {n: list(p.shape) for n, p in [*model.named_parameters(), *method.named_parameters()]},
         "data": {split: data_digest(data) for split, data in splits.items() if split != "test"},

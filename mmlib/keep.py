@@ -19,6 +19,7 @@ from mmlib.data.core import MultimodalData
 from mmlib.data.prepare import Prepare
 from mmlib.encoders import ConvEncoder, MLPEncoder, SequenceEncoder, TemporalEncoder
 from mmlib.fusion import FUSIONS
+from mmlib.intermediate import MMTM, CentralNet, LayeredEncoder
 from mmlib.methods import METHODS, Method
 from mmlib.model import MultimodalClassifier
 from mmlib.normalise import NormalisedEncoder
@@ -34,6 +35,9 @@ KNOWN: dict[str, Callable[..., nn.Module]] = {
         SequenceEncoder,
         TemporalEncoder,
         NormalisedEncoder,
+        LayeredEncoder,
+        CentralNet,
+        MMTM,
         *FUSIONS.values(),
         *METHODS.values(),
     )
@@ -79,6 +83,7 @@ def save(
         "dims": model.dims,
         "num_classes": model.num_classes,
         "fusion": _describe(model.fusion),
+        "exchange": None if model.exchange is None else _describe(model.exchange),
         "method": {"name": method.name, **_describe(method)},
         "bf16": model.autocast is not None,
     }
@@ -142,7 +147,8 @@ def load_trained(
     try:
         built = {m: _encoder(spec, own.get(m), f"encoders[{m!r}]", told["dims"][m]) for m, spec in told["encoders"].items()}
         make = fusion or (lambda dims, classes: _build(told["fusion"], None, "fusion", dims=dims, num_classes=classes))
-        model = MultimodalClassifier(built, make, told["num_classes"], told["dims"])  # type: ignore[arg-type]
+        exchange = _build(told["exchange"], None, "exchange") if told.get("exchange") else None
+        model = MultimodalClassifier(built, make, told["num_classes"], told["dims"], exchange)  # type: ignore[arg-type]
         trained: Any = method if method is not None else _build(told["method"], None, "method")
         trained.make_heads(model, 0)
         model.prepare = {m: Prepare.from_json(spec) for m, spec in told["prepare"].items()}

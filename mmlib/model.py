@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,8 @@ from mmlib.data.core import Splits
 from mmlib.data.prepare import ClassName, Prepare
 from mmlib.encoders import check_sizes, encoder_for, feature_sizes
 from mmlib.fusion import FUSIONS, Concat, Fusion
+from mmlib.intermediate import KINDS as INTERMEDIATE
+from mmlib.intermediate import MMTM, hidden_sizes, with_centre
 from mmlib.normalise import KINDS, Kind, NormalisedEncoder
 from mmlib.randomness import derive, seeded
 
@@ -42,6 +44,7 @@ class MultimodalClassifier(nn.Module):
         fusion: a `Fusion` class, or any callable that takes ({m: D_m}, num_classes) and returns one.
         num_classes: C.
         dims: modality -> D, for encoders without an attribute ``dim``.
+        exchange: what the encoders exchange between their layers (`mmlib.intermediate.MMTM`); by default nothing.
 
     Raises:
         ValueError: no encoder, or an encoder of unknown feature size.
@@ -59,6 +62,7 @@ class MultimodalClassifier(nn.Module):
         fusion: Callable[[Mapping[str, int], int], Fusion] = Concat,
         num_classes: int = 2,
         dims: Mapping[str, int] | None = None,
+        exchange: nn.Module | None = None,
     ) -> None:
         super().__init__()
         if not encoders:
@@ -66,6 +70,7 @@ class MultimodalClassifier(nn.Module):
         sizes = feature_sizes(encoders, dims)
         self.encoders = ByModality(encoders)
         self.fusion = fusion(sizes, num_classes)
+        self.exchange = exchange
         self.prepare, self.classes = {}, tuple(range(num_classes))
 
     @property
@@ -93,26 +98,41 @@ class MultimodalClassifier(nn.Module):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
-    def encode(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """inputs {m: [B, ...]} -> features {m: [B, D_m]}; zeros for a modality that is not in ``inputs`` at all."""
+    def encode(self, inputs: Mapping[str, Tensor], there: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """inputs {m: [B, ...]} -> features {m: [B, D_m]}; zeros for a modality that is not in ``inputs`` at all.
+
+        Args:
+            there: masks {m: [B, 1]} of all modalities, which encoders that interact need.
+        """
         unknown = [m for m in inputs if m not in self.dims]
         if unknown or not inputs:
             raise ValueError(f"inputs: expected modalities among {', '.join(self.dims)}, found {', '.join(unknown) or 'none'}")
+        if self.exchange is not None and there is None:
+            raise ValueError(
+                f"model: its encoders interact ({type(self.exchange).__name__}), and what was asked for needs the features of "
+                "each modality apart from the others"
+            )
         first = next(iter(inputs.values()))
         kind = self.autocast or torch.float32
         with torch.autocast(first.device.type, dtype=kind, enabled=self.autocast is not None):
+            made = {} if self.exchange is None else self.exchange(self.encoders, inputs, there)
             return {
-                m: self.encoders[m](inputs[m]).float() if m in inputs else torch.zeros(len(first), d, device=first.device)
+                m: made[m].float() if m in made
+                else self.encoders[m](inputs[m]).float() if m in inputs else torch.zeros(len(first), d, device=first.device)
                 for m, d in self.dims.items()
-            }
+            }  # fmt: skip
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None) -> Output:
         """inputs {m: [B, ...]}, present {m: [B]} booleans. Absent modalities contribute no features."""
-        features = self.encode(inputs)
         if len(inputs) < len(self.dims):  # a modality that was not passed at all is absent in every sample
             size, device = len(next(iter(inputs.values()))), self.device
             there = {m: torch.full((size,), m in inputs, device=device) for m in self.dims}
             present = there if present is None else {**there, **{m: present[m] for m in inputs if m in present}}
+        masks = None
+        if self.exchange is not None:
+            everybody = next(iter(inputs.values())).new_ones(len(next(iter(inputs.values()))), 1, dtype=torch.float32)
+            masks = {m: present[m][:, None].float() if present and m in present else everybody for m in self.dims}
+        features = self.encode(inputs, masks)
         logits, unimodal = self.fusion(features, present)  # in float32: heads are small, and their losses sensitive
         return Output(features, unimodal, logits)
 
@@ -124,6 +144,7 @@ def build(
     encoders: Mapping[str, nn.Module | Callable[[], nn.Module]] | None = None,
     dims: Mapping[str, int] | None = None,
     normalise: Kind | None = None,
+    intermediate: Literal["mmtm", "centralnet"] | None = None,
     dim: int = 64,
     width: float = 1.0,
     dropout: float = 0.0,
@@ -139,6 +160,8 @@ def build(
         dims: modality -> size of the features, for own encoders without an attribute ``dim``.
         normalise: bring the features of every modality to one scale, "batch", "layer", "l2", "rms" or "centre"
             (`mmlib.normalise.NormalisedEncoder`); by default they are left as they are.
+        intermediate: let modalities meet between the layers of their encoders, before the fusion: "mmtm", or "centralnet",
+            which is its own fusion (`mmlib.intermediate`).
         dim, width, dropout: of the default encoders.
 
     Raises:
@@ -151,6 +174,10 @@ def build(
         fusion = FUSIONS[fusion]
     if normalise is not None and normalise not in KINDS:
         raise ValueError(f"normalise: unknown {normalise!r}; known: {', '.join(KINDS)}")
+    if intermediate is not None and intermediate not in INTERMEDIATE:
+        raise ValueError(f"intermediate: unknown {intermediate!r}; known: {', '.join(INTERMEDIATE)}")
+    if intermediate == "centralnet" and fusion is not Concat:
+        raise ValueError("intermediate: centralnet is a fusion of its own; leave fusion as it is")
     for what, given in (("encoders", encoders), ("dims", dims)):
         unknown = [m for m in given or {} if m not in splits.modalities]
         if unknown:
@@ -164,7 +191,16 @@ def build(
     sizes = feature_sizes(made, dims)
     if normalise is not None:
         made = {m: NormalisedEncoder(encoder, sizes[m], normalise) for m, encoder in made.items()}
+    exchange: nn.Module | None = None
+    if intermediate is not None:
+        with seeded(derive(seed, "intermediate")):
+            hidden = hidden_sizes(made, splits.train.example)
+            if intermediate == "mmtm":
+                exchange = MMTM(hidden)
+            else:
+                made, fusion = with_centre(made, hidden, sizes)
+                sizes = feature_sizes(made)
     with seeded(derive(seed, "fusion")):
-        model = MultimodalClassifier(made, fusion, splits.num_classes, sizes)
+        model = MultimodalClassifier(made, fusion, splits.num_classes, sizes, exchange)
     model.prepare, model.classes = dict(splits.prepare), splits.classes
     return model

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmlib.encoders import Stage, stages
 from mmlib.remembers import Remembers
 
 Kind = Literal["batch", "layer", "l2", "rms", "centre"]
@@ -61,7 +62,15 @@ class NormalisedEncoder(Remembers, nn.Module):
         return self.kind in ("batch", "centre")
 
     def forward(self, x: Tensor) -> Tensor:
-        f: Tensor = self.encoder(x)  # [B, D]
+        return self._scaled(self.encoder(x))
+
+    def stages(self) -> list[Stage]:
+        """`forward` in pieces: those of the encoder, the last one with the normalisation."""
+        *hidden, last = stages(self.encoder)
+        return [*hidden, lambda x: self._scaled(last(x))]
+
+    def _scaled(self, f: Tensor) -> Tensor:
+        """[B, D] -> [B, D]."""
         if self.kind == "batch":
             return self.norm(f) / math.sqrt(self.dim)
         if self.kind == "layer":

@@ -78,7 +78,8 @@ def parameter_groups(nets: Sequence[Net], lr: LearningRate) -> tuple[list[Any], 
     for model, heads in nets:
         for m in model.modalities:
             groups.setdefault(m, []).extend(model.encoders[m].parameters())
-        groups.setdefault("head", []).extend([*model.fusion.parameters(), *heads.parameters()])
+        shared = [] if model.exchange is None else model.exchange.parameters()
+        groups.setdefault("head", []).extend([*model.fusion.parameters(), *shared, *heads.parameters()])
     rates = {name: float(lr[name] if name in lr else lr["encoders"]) for name in groups}
     return [{"params": tensors, "lr": rates[name], "name": name} for name, tensors in groups.items() if tensors], rates["head"]
 

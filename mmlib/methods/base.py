@@ -99,7 +99,7 @@ def unimodal_heads(model: MultimodalClassifier, seed: int) -> nn.ModuleDict:
     """A linear head per modality, on the model's device. The draw depends on the seed and the modality's name only,
     so that a modality starts from the same head whichever others are trained beside it."""
     heads = ByModality()
-    for m, d in model.dims.items():
+    for m in model.modalities:
         with seeded(derive(seed, "head", m)):
-            heads[m] = nn.Linear(d, model.num_classes)
+            heads[m] = model.fusion.own_head(m)
     return heads.to(model.device)

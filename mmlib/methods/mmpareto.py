@@ -73,7 +73,8 @@ class MMPareto(Method):
             otherwise tells what gamma alone does.
 
     Raises:
-        ValueError: an argument out of range. At setup: a compiled model, which cannot be passed backwards twice.
+        ValueError: an argument out of range. At setup: a compiled model, which cannot be passed backwards twice; encoders that
+            interact, since an encoder then has a part in the losses of other modalities.
     """
 
     name = "mmpareto"
@@ -89,6 +90,8 @@ class MMPareto(Method):
         self.heads = unimodal_heads(model, seed)
 
     def setup(self, model: MultimodalClassifier, data: MultimodalData, seed: int) -> None:
+        if model.exchange is not None:
+            raise ValueError(f"model: MMPareto needs encoders that do not interact, found {type(model.exchange).__name__}")
         if model._compiled_call_impl is not None:
             raise ValueError("compile: MMPareto needs two backward passes, which a compiled model does not allow")
         super().setup(model, data, seed)
