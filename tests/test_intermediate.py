@@ -191,7 +191,7 @@ def test_every_method_runs_or_says_why_not(kind: str, name: str) -> None:
     if kind == "centralnet" and name == "mla":  # what the encoders tell is of unlike size here
         with pytest.raises(ValueError, match="a shared head needs features of one size from all modalities"):
             fit(model, splits, method, **OPTIONS)
-        method = MLA(head="separate")
+        method = MLA(hgm="off", head="separate", fusion="mean")
     before = copy.deepcopy(model.state_dict())
     fit(model, splits, method, **OPTIONS)
     assert 0 <= evaluate(model, splits.test)["accuracy"] <= 1

@@ -33,7 +33,7 @@ STUDIES: dict[str, Study] = {
     "motion": Study(natural.motion, 10),
     "emoji": Study(natural.emoji, 10),
     "natural_curves": Study(natural.natural_curves, 6, ("train_accuracy", "val_accuracy")),
-    "natural_missing": Study(natural.natural_missing, 12),
+    "natural_missing": Study(natural.natural_missing, 10),
     "natural_people": Study(natural.natural_people, 10),
 }
 

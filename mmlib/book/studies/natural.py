@@ -108,7 +108,6 @@ def natural_curves() -> list[Setting]:
 HALF: dict[str, dict[str, Any]] = {
     "motion": {"missing": 0.5},
     "emoji": {"rate": 0.5},
-    "avmnist": {"rate": 0.5},
 }
 
 
