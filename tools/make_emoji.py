@@ -39,10 +39,11 @@ PACKAGES = {
     "cldr-annotations-full@48.2.0": "28576e51225deb51e3ddd734b0f824a0079682cb5d8c27faa9f68149317a14d1",
     "cldr-annotations-derived-full@48.2.0": "4be946ff5815f806ec78b50363d577a769f2fbfb90c6380a44e161a92436996e",
 }
-#: style -> package, and the picture in it that has all emoji, each in a cell of 34 pixels with a rim of one
+#: style -> package, and the picture in it that has all emoji, each in a cell of 34 pixels with a rim of one; the clean ones, in
+#: which no gap is filled with another maker's picture
 SHEETS = {
-    "noto": ("emoji-datasource-google@16.0.0", "package/img/google/sheets/32.png"),
-    "twemoji": ("emoji-datasource-twitter@16.0.0", "package/img/twitter/sheets/32.png"),
+    "noto": ("emoji-datasource-google@16.0.0", "package/img/google/sheets-clean/32.png"),
+    "twemoji": ("emoji-datasource-twitter@16.0.0", "package/img/twitter/sheets-clean/32.png"),
 }
 LIST = ("emoji-datasource-google@16.0.0", "package/emoji.json")
 NAMES = (
