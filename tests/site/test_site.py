@@ -36,7 +36,13 @@ def chapter(request: pytest.FixtureRequest, site: Path) -> tuple[str, Page]:
 def test_the_book_has_its_parts(site: Path) -> None:
     names = documents()
     assert names[0] == "book/intro"
-    assert {"notebooks/01_data", "notebooks/02_naive_fusion", "notebooks/05_mla", "notebooks/10_real_voices", "notebooks/11_real_recordings"} <= set(chapters())
+    assert {
+        "notebooks/01_data",
+        "notebooks/02_naive_fusion",
+        "notebooks/05_mla",
+        "notebooks/10_real_voices",
+        "notebooks/11_real_recordings",
+    } <= set(chapters())
     assert {"book/data_card", "book/architecture", "book/api", "book/bibliography"} <= set(names)
     for file in ("index.html", "search.html", "searchindex.js"):
         assert (site / file).stat().st_size > 0
