@@ -142,7 +142,7 @@ class CentralNet(Fusion):
     The weights alpha are learned, and start as 1 / (M + 1). In the paper layers of one level are of one size, and are added as
     they are; here they are not, so P maps each (the mean over its positions) to ``width``. The paper trains the sum of the losses
     of the centre and of every modality's own network: that is `mmlib.methods.MultiLoss` with its default on this fusion.
-    `mmlib.methods.Joint` trains the centre's loss alone. What a modality alone says is as in `mmlib.fusion_base.Fusion`, its
+    `mmlib.methods.Joint` trains the centre's loss alone. What a modality alone says is as in `mmlib.fusion.Fusion`, its
     hidden layers included.
 
     Args:
