@@ -132,6 +132,24 @@ def test_train_and_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "2 epochs" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("kind", ["mmtm", "centralnet"])
+def test_intermediate_fusion(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["--data", "two_speed", "--set", "samples=100", "--epochs", "1", "--intermediate", kind]
+    model, out = tmp_path / "model.mm", tmp_path / "table.json"
+    assert main(["train", *small, "--device", "cpu", "--save", str(model)]) == 0
+    assert type(mmlib.load_trained(model).exchange).__name__ == ("MMTM" if kind == "mmtm" else "NoneType")
+    assert (
+        main(["compare", *small, "--methods", "joint,ogm_ge", "--seeds", "1", "--workers", "1", "--no-cache", "--out", str(out)])
+        == 0
+    )
+    told = json.loads(out.read_text())["configuration"]
+    assert {label: row["model_options"].get("intermediate") for label, row in told.items()} == {
+        "fast alone": None, "slow alone": None, "joint": kind, "ogm_ge": kind,
+    }  # fmt: skip
+    assert main(["train", *small[:-1], "film"]) == 2
+    assert "--intermediate: unknown 'film'; known: mmtm, centralnet" in capsys.readouterr().err
+
+
 def test_own_arrays_to_a_kept_model_to_predictions(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = tmp_path / "model.mm"
     options = ["--set", "scale=standard", "--normalise", "layer", "--method", "mla", "--method-set", "ridge=0.1", "--epochs", "5"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,12 @@ def main(args: Namespace) -> None:
     base = {
         "fusion": args.fusion,
         "data_options": options,
-        "model_options": {"normalise": args.normalise} if args.normalise else {},
+        "model_options": {k: v for k in ("normalise", "intermediate") if (v := getattr(args, k))},
         "fit_options": shared.fit_options(args),
     }
     settings = methods_table(data, args.methods, splits.modalities, base=base, options=given)
+    plain = {"normalise": args.normalise} if args.normalise else {}
+    settings = [replace(row, model_options=plain) if row.method == "unimodal" else row for row in settings]  # nobody to meet
     _try(settings[0], splits, args.batch_size)
     outcome = compare(settings, args.seeds, workers=args.workers, cache=not args.no_cache)
     print(f"{name}: test accuracy, mean over {len(outcome.seeds)} seeds with 95 % interval\n")

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from mmlib.comparison import MEASURES
 from mmlib.data.catalogue import DATASETS
 from mmlib.fusion import FUSIONS
+from mmlib.intermediate import KINDS as INTERMEDIATE
 from mmlib.methods import METHODS
 from mmlib.normalise import KINDS
 from mmlib.optimizers import NAMES as OPTIMIZERS
@@ -126,6 +127,8 @@ def _common(to: argparse.ArgumentParser) -> None:
     to.add_argument("--data", default="digits", help=f"a data set: {', '.join(DATASETS)}; or {OWN_DATA}")
     to.add_argument("--modalities", type=_names, help="some of its modalities, separated by commas")
     to.add_argument("--fusion", type=_one_of(FUSIONS), default="concat", help=f"one of {', '.join(FUSIONS)}")
+    to.add_argument("--intermediate", type=_one_of(INTERMEDIATE),
+                    help=f"let modalities meet between the layers of their encoders: {', '.join(INTERMEDIATE)}")  # fmt: skip
     to.add_argument("--normalise", type=_one_of(KINDS), help=f"bring all features to one scale: {', '.join(KINDS)}")
     to.add_argument("--epochs", type=count, default=20)
     to.add_argument("--batch-size", type=count, default=64)

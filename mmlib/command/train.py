@@ -40,7 +40,7 @@ def _train(args: Namespace) -> dict[str, Any]:
     torch.set_num_threads(args.threads)
     try:
         _, _, splits = shared.data(args, args.seed)
-        model = build(splits, args.fusion, seed=args.seed, normalise=args.normalise)
+        model = build(splits, args.fusion, seed=args.seed, normalise=args.normalise, intermediate=args.intermediate)
         history = fit(
             model, splits, method, **shared.fit_options(args), seed=args.seed, device=args.device, bf16=args.bf16,
             checkpoint=args.checkpoint, resume=args.resume,
