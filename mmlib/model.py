@@ -124,12 +124,12 @@ class MultimodalClassifier(nn.Module):
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None) -> Output:
         """inputs {m: [B, ...]}, present {m: [B]} booleans. Absent modalities contribute no features."""
-        if len(inputs) < len(self.dims):  # a modality that was not passed at all is absent in every sample
+        if inputs and len(inputs) < len(self.dims):  # a modality that was not passed at all is absent in every sample
             size, device = len(next(iter(inputs.values()))), self.device
             there = {m: torch.full((size,), m in inputs, device=device) for m in self.dims}
             present = there if present is None else {**there, **{m: present[m] for m in inputs if m in present}}
         masks = None
-        if self.exchange is not None:
+        if inputs and self.exchange is not None:
             everybody = next(iter(inputs.values())).new_ones(len(next(iter(inputs.values()))), 1, dtype=torch.float32)
             masks = {m: present[m][:, None].float() if present and m in present else everybody for m in self.dims}
         features = self.encode(inputs, masks)
