@@ -111,7 +111,7 @@ class DescribedSetting(Setting):
         """Nothing is looked up."""
 
     def describe(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k != "label"}
+        return self.plain()
 
     def code(self) -> dict[str, str]:
         raise ValueError(f"setting {self.label!r} was read from a file, without the code and the data that it names")

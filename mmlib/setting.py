@@ -83,9 +83,13 @@ class Setting:
         merged: dict[str, Any] = {k: {**getattr(self, k), **v} if k.endswith("_options") else v for k, v in changes.items()}
         return replace(self, label=label, **merged)
 
+    def plain(self) -> dict[str, Any]:
+        """The fields without the label, and without an option that older descriptions do not have, where it is off."""
+        return {k: v for k, v in self.__dict__.items() if k != "label" and (k, v) != ("by_class", False)}
+
     def describe(self) -> dict[str, Any]:
         """The setting as JSON can hold it, without the label."""
-        plain = {k: v for k, v in self.__dict__.items() if k != "label" and (k, v) != ("by_class", False)}  # a later option
+        plain = self.plain()
         for what in ("data", "method", "fusion"):
             if isinstance(plain[what], Splits):
                 plain[what] = f"splits {fingerprint.splits_hash(plain[what])}"

@@ -107,7 +107,7 @@ def test_download_of_other_names(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["download", "digits"]) == 0
     assert "comes with the package" in capsys.readouterr().out
     assert main(["download", "digits", "imagenet"]) == 2
-    assert "unknown data set 'imagenet'; known: two_speed, digits, avmnist" in capsys.readouterr().err
+    assert "unknown data set 'imagenet'; known: two_speed, digits, emoji, avmnist" in capsys.readouterr().err
 
 
 @real

@@ -53,7 +53,7 @@ DEFAULTS: dict[Callable[..., Any], dict[str, Any]] = {
     build: {"fusion": "concat", "dim": 64, "width": 1.0, "dropout": 0.0, "seed": 0},
     MultimodalClassifier: {"num_classes": 2},
     compare: {"seeds": 5, "cache": True, "progress": True, "predictions": False},
-    Setting: {"data": "digits", "method": "joint", "fusion": "concat", "pretrain_epochs": 0, "probe": False},
+    Setting: {"data": "digits", "method": "joint", "fusion": "concat", "pretrain_epochs": 0, "probe": False, "by_class": False},
     Comparison: {"seconds": 0.0},
     Comparison.values: {"column": "test_accuracy"},
     Comparison.interval: {"column": "test_accuracy"},

@@ -46,7 +46,9 @@ def test_stored_results_belong_to_this_code(path: Path) -> None:
 def test_stored_results_are_complete(path: Path) -> None:
     content = json.loads(path.read_text())
     assert {"configuration", "seeds", "library", "torch", "device", "seconds", "code", "runs"} <= set(content)
-    assert len(content["seeds"]) >= 5
+    assert len(content["seeds"]) >= (
+        3 if path.stem.endswith("_rates") else 5
+    )  # those only choose learning rates, on validation data
     assert len(content["runs"]) == len(content["configuration"]) * len(content["seeds"])
 
 
