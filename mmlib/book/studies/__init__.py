@@ -1,6 +1,6 @@
 """The experiments of the book, each defined once: chapters run them, or read them from `book/results`."""
 
-from mmlib.book.studies import blending, gap, laziness, missing, mla, natural, ogm, real_standardised, real_voices
+from mmlib.book.studies import after, blending, gap, laziness, missing, mla, natural, ogm, real_standardised, real_voices
 from mmlib.book.studies.base import Study
 
 # Which two voices are drawn decides much: the spread over seeds is wide where voices are few, and five seeds can by chance
@@ -35,6 +35,9 @@ STUDIES: dict[str, Study] = {
     "natural_curves": Study(natural.natural_curves, 6, ("train_accuracy", "val_accuracy")),
     "natural_missing": Study(natural.natural_missing, 10),
     "natural_people": Study(natural.natural_people, 10),
+    "after_rates": Study(after.after_rates, 3),
+    "after_constants": Study(after.after_constants, 3),
+    "after": Study(after.after, 10),
 }
 
 __all__ = ["STUDIES", "Study"]
