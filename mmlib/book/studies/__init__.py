@@ -1,6 +1,6 @@
 """The experiments of the book, each defined once: chapters run them, or read them from `book/results`."""
 
-from mmlib.book.studies import after, blending, gap, laziness, missing, mla, natural, ogm, real_standardised, real_voices
+from mmlib.book.studies import after, blending, gap, laziness, missing, mla, natural, ogm, real_standardised, real_voices, scale
 from mmlib.book.studies.base import Study
 
 # Which two voices are drawn decides much: the spread over seeds is wide where voices are few, and five seeds can by chance
@@ -38,6 +38,10 @@ STUDIES: dict[str, Study] = {
     "after_rates": Study(after.after_rates, 3),
     "after_constants": Study(after.after_constants, 3),
     "after": Study(after.after, 10),
+    "scale_rates": Study(scale.scale_rates, 3),
+    "scale": Study(scale.scale, 10),
+    "dose_rates": Study(scale.dose_rates, 3),
+    "dose": Study(scale.dose, 10),
 }
 
 __all__ = ["STUDIES", "Study"]

@@ -1,0 +1,98 @@
+"""Chapter "Scale": the ratio of feature lengths set by hand, and normalisation taken apart.
+
+Every row tries the four learning rates of its data set (three seeds, validation accuracy) and has the best of them
+(`SCALE_RATES`, which a test compares with the stored runs).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmlib.book.scaled import DosedJoint, PartlyNormalisedJoint
+from mmlib.book.studies.after import DATA
+from mmlib.book.studies.base import alone
+from mmlib.book.studies.scale_rates import SCALE_RATES
+from mmlib.setting import Setting
+
+RATIOS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+#: data sets with two modalities for the dose: name -> what is changed in that of `DATA`
+PAIRS: dict[str, tuple[str, tuple[str, str], Setting]] = {
+    "two_speed": ("two_speed", ("fast", "slow"), DATA["two_speed"][0]),
+    "digits": ("digits", ("image", "audio"), DATA["digits"][0].with_("", data_options={"modalities": ["image", "audio"]})),
+    "motion": ("motion", ("phone", "watch"), DATA["motion"][0].with_("", data_options={"modalities": ["phone", "watch"]})),
+}
+#: a row of the decomposition -> how its setting differs from joint training
+PARTS: dict[str, dict[str, Any]] = {
+    "as they are": {},
+    "centred": {"model_options": {"normalise": "centre"}},
+    "divided by √D": {"method": PartlyNormalisedJoint, "method_options": {"part": "divide"}},
+    "one number per modality": {"model_options": {"normalise": "rms"}},
+    "RNA loss": {"method": "rna"},
+    "batch": {"model_options": {"normalise": "batch"}},
+    "batch, learned parameters": {"method": PartlyNormalisedJoint, "method_options": {"part": "parameters"}},
+    "batch, running statistics": {"method": PartlyNormalisedJoint, "method_options": {"part": "running"}},
+    "layer": {"model_options": {"normalise": "layer"}},
+    "length one": {"model_options": {"normalise": "l2"}},
+    "cosine head": {"fusion": "cosine"},
+}
+#: kinds with which each modality alone and late fusion are run, too
+KINDS = ("batch", "layer")
+
+
+def dose_rows() -> dict[str, Setting]:
+    """label -> joint training with a ratio of feature lengths set by hand; the learning rate is not set yet."""
+    return {
+        f"ratio {ratio:g}, {name}": base.with_("", method=DosedJoint, method_options={"ratio": ratio})
+        for name, (_, _, base) in PAIRS.items()
+        for ratio in RATIOS
+    }
+
+
+def part_rows() -> dict[str, Setting]:
+    """label -> the decomposition, and each modality alone and late fusion normalised; the learning rate is not set yet."""
+    made = {f"{part}, {name}": base.with_("", **changes) for name, (base, *_) in DATA.items() for part, changes in PARTS.items()}
+    for name, (base, modalities, _) in DATA.items():
+        for kind in (None, *KINDS):
+            options = {"model_options": {"normalise": kind}} if kind else {}
+            tail = f"{kind or 'as they are'}, {name}"
+            made |= {f"{m} alone, {tail}": alone(base, m).with_("", **options) for m in modalities}
+            made[f"late fusion, {tail}"] = base.with_("", method="late_fusion", **options)
+    return made
+
+
+def _name(label: str) -> str:
+    return label.rpartition(", ")[2]
+
+
+def tried(rows: dict[str, Setting]) -> list[Setting]:
+    """Every row with every learning rate of its data set."""
+    return [
+        row.with_(f"{label}, lr {rate:g}", fit_options={"lr": rate})
+        for label, row in rows.items()
+        for rate in DATA[_name(label)][2]
+    ]
+
+
+def chosen(rows: dict[str, Setting]) -> list[Setting]:
+    """Every row with the learning rate that validation data chose."""
+    return [row.with_(label, fit_options={"lr": SCALE_RATES[label]}) for label, row in rows.items()]
+
+
+def scale_rates() -> list[Setting]:
+    """The decomposition with every learning rate; of these runs validation accuracy alone is used."""
+    return tried(part_rows())
+
+
+def scale() -> list[Setting]:
+    """The decomposition, each row with its learning rate."""
+    return chosen(part_rows())
+
+
+def dose_rates() -> list[Setting]:
+    """The dose with every learning rate; of these runs validation accuracy alone is used."""
+    return tried(dose_rows())
+
+
+def dose() -> list[Setting]:
+    """The dose, each ratio with its learning rate."""
+    return chosen(dose_rows())
