@@ -10,7 +10,6 @@ from typing import Any
 
 from mmlib.book.scaled import DosedJoint, PartlyNormalisedJoint
 from mmlib.book.studies.after import DATA
-from mmlib.book.studies.base import alone
 from mmlib.book.studies.scale_rates import SCALE_RATES
 from mmlib.setting import Setting
 
@@ -35,8 +34,6 @@ PARTS: dict[str, dict[str, Any]] = {
     "length one": {"model_options": {"normalise": "l2"}},
     "cosine head": {"fusion": "cosine"},
 }
-#: kinds with which each modality alone and late fusion are run, too
-KINDS = ("batch", "layer")
 
 
 def dose_rows() -> dict[str, Setting]:
@@ -49,15 +46,8 @@ def dose_rows() -> dict[str, Setting]:
 
 
 def part_rows() -> dict[str, Setting]:
-    """label -> the decomposition, and each modality alone and late fusion normalised; the learning rate is not set yet."""
-    made = {f"{part}, {name}": base.with_("", **changes) for name, (base, *_) in DATA.items() for part, changes in PARTS.items()}
-    for name, (base, modalities, _) in DATA.items():
-        for kind in (None, *KINDS):
-            options = {"model_options": {"normalise": kind}} if kind else {}
-            tail = f"{kind or 'as they are'}, {name}"
-            made |= {f"{m} alone, {tail}": alone(base, m).with_("", **options) for m in modalities}
-            made[f"late fusion, {tail}"] = base.with_("", method="late_fusion", **options)
-    return made
+    """label -> joint training with a part of a normalisation; the learning rate is not set yet."""
+    return {f"{part}, {name}": base.with_("", **changes) for name, (base, *_) in DATA.items() for part, changes in PARTS.items()}
 
 
 def _name(label: str) -> str:
