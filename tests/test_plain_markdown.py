@@ -19,7 +19,7 @@ WANG = mmlib_papers.read("@misc{wang, author={Wang, A and Tran, B and Feiszli, C
 #: solutions, and a comment, which they do not show, as the mark of an exercise.
 PLAIN = """# Title
 
-> *You need:* [MLA](05_mla.ipynb), `{name}` and $\\\\frac{a}{b}$, [`mmlib.fit`](../book/api.md),
+> *You need:* [MLA](06_mla.ipynb), `{name}` and $\\\\frac{a}{b}$, [`mmlib.fit`](../book/api.md),
 > ![a digit](a.png) ([Wang et al., 2020](https://arxiv.org/abs/1905.12681)).
 
 <!-- exercise: ex-a -->
@@ -100,8 +100,8 @@ def test_plain_markdown_is_no_noise() -> None:
         ("see {py:class}`mmlib.Fusion`", "a role"),
         ("```{exercise}\n:label: x\nText\n```", "a directive"),
         (":::{note}\nText\n:::", "a directive"),
-        ("You need: [](05_mla.ipynb).", "a link without text"),
-        ("[ ](05_mla.ipynb)", "a link without text"),
+        ("You need: [](06_mla.ipynb).", "a link without text"),
+        ("[ ](06_mla.ipynb)", "a link without text"),
         ("(here)=\n## Title", "a target"),
         ("{{ version }}", "a substitution"),
         ("% a comment", "a comment"),

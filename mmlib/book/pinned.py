@@ -1,4 +1,4 @@
-"""Chapter 7's experiment: two modalities standardised about centres whose distance is set by hand."""
+"""Chapter 8's experiment: two modalities standardised about centres whose distance is set by hand."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def test_the_book_has_its_parts(site: Path) -> None:
     assert {
         "notebooks/01_data",
         "notebooks/02_naive_fusion",
-        "notebooks/05_mla",
+        "notebooks/06_mla",
         "notebooks/10_real_voices",
         "notebooks/11_real_recordings",
     } <= set(chapters())

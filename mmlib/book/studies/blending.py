@@ -1,4 +1,4 @@
-"""Chapter 3: Gradient-Blending against naive joint training, and what its estimate needs."""
+"""Chapter 4: Gradient-Blending against naive joint training, and what its estimate needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chapter 7: the modality gap, watched over methods and seeds, and set by hand; and features that are standardised."""
+"""Chapter 8: the modality gap, watched over methods and seeds, and set by hand; and features that are standardised."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chapter 6: modalities missing at random."""
+"""Chapter 7: modalities missing at random."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RATES_ONE = (0.5, 0.8)  #: where one modality is
 
 INCOMPLETE = replace(DIGITS, data=incomplete)
 
-#: everybody with defaults. Gradient-Blending holds out voices and languages, as chapter 3 advises
+#: everybody with defaults. Gradient-Blending holds out voices and languages, as chapter 4 advises
 CONTESTANTS: dict[str, dict[str, Any]] = {
     "MLA": {"method": "mla"},
     "MLA, zeros": {"method": "mla", "method_options": {"missing": "zero"}},

@@ -1,4 +1,4 @@
-"""Chapter 5: MLA, and what is left of it without its parts."""
+"""Chapter 6: MLA, and what is left of it without its parts."""
 
 from __future__ import annotations
 

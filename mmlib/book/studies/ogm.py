@@ -1,4 +1,4 @@
-"""Chapter 4: OGM and OGM-GE, on `two_speed` and on `digits`."""
+"""Chapter 5: OGM and OGM-GE, on `two_speed` and on `digits`."""
 
 from __future__ import annotations
 

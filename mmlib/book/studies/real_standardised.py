@@ -1,4 +1,4 @@
-"""Chapters 7 and 10: real voices again, with standardised features."""
+"""Chapters 8 and 10: real voices again, with standardised features."""
 
 from __future__ import annotations
 

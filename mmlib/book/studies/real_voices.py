@@ -21,7 +21,7 @@ SHARED_VOICES = ", shared voices"  #: ends the label of such a setting
 BASELINES = ("image alone", "audio alone", "late fusion", "joint")
 
 #: every method with its defaults; Gradient-Blending holds out one of the two training voices, as a user would who has read
-#: chapter 3. Nothing is tuned for anybody.
+#: chapter 4. Nothing is tuned for anybody.
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "late fusion": ("late_fusion", {}),
     "joint": ("joint", {}),
