@@ -75,7 +75,7 @@ def test_the_book_gets_every_exercise_solution_and_citation(path: Path) -> None:
     convert, plain = Converter(mmlib_papers.papers()), texts(path)
     book = "\n".join(convert(text) for text in plain)
     labels = re.findall(r"^<!-- exercise: ([\w-]+) -->$", "\n".join(plain), re.MULTILINE)
-    assert labels
+    assert labels or not path.name[0].isdigit(), "a chapter has exercises"
     assert re.findall(r"^`{5}\{exercise\}\n:label: (.*)$", book, re.MULTILINE) == labels
     assert set(re.findall(r"^`{5}\{solution\} (.*)$", book, re.MULTILINE)) <= set(labels)
     assert book.count("{solution}") == "\n".join(plain).count("<summary>Solution</summary>")

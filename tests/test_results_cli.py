@@ -46,9 +46,8 @@ def test_stored_results_belong_to_this_code(path: Path) -> None:
 def test_stored_results_are_complete(path: Path) -> None:
     content = json.loads(path.read_text())
     assert {"configuration", "seeds", "library", "torch", "device", "seconds", "code", "runs"} <= set(content)
-    assert len(content["seeds"]) >= (
-        3 if path.stem.endswith("_rates") else 5
-    )  # those only choose learning rates, on validation data
+    only_choose = path.stem.endswith(("_rates", "_constants"))  # on validation data
+    assert len(content["seeds"]) >= (3 if only_choose else 5)
     assert len(content["runs"]) == len(content["configuration"]) * len(content["seeds"])
 
 
