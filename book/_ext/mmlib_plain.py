@@ -29,6 +29,8 @@ EXERCISE = rf"^{MARK}\*\*Exercise\. (?P<text>(?:(?!<!-- exercise: |<details>|#{{
 SOLUTION = r"^<details>\n<summary>Solution</summary>\n\n(?P<solved>(?s:.*?))\n*</details>$"
 EITHER = re.compile(f"{EXERCISE}|{SOLUTION}", re.MULTILINE)
 API = re.compile(r"\[`(mmlib(?:\.\w+)+)`\]\((?:\.\./book/)?api\.md\)")
+#: a page of the book, as a chapter names it
+PAGE = re.compile(r"([\w./-]+)\.(?:ipynb|md)(#[\w-]+)?")
 #: what a Markdown viewer would show as it is written, or not at all
 NOISE = {
     "a role": re.compile(r"\{[a-zA-Z][\w:+-]*\}(?=`)"),
@@ -113,7 +115,15 @@ def drop_stills(app: Sphinx, doctree: nodes.document) -> None:
             bundle.remove(parts["image/png"])
 
 
+def lead_on(app: Sphinx, doctree: nodes.document) -> None:
+    """Links to chapters and pages in what cells print, which nobody resolves: to the built page."""
+    for reference in doctree.findall(nodes.reference):
+        if page := PAGE.fullmatch(reference.get("refuri", "")):
+            reference["refuri"] = f"{page[1]}.html{page[2] or ''}"
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("source-read", read)
+    app.connect("doctree-read", lead_on)
     app.connect("doctree-read", drop_stills, priority=100)  # before pictures are looked at and collected
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
