@@ -1,4 +1,4 @@
-"""The command line: ``python -m mmlib compare | train | predict | download | results``."""
+"""The command line: ``python -m mmlib compare | train | predict | download | results | claims``."""
 
 from __future__ import annotations
 
@@ -32,6 +32,15 @@ def _results(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _claims(args: argparse.Namespace) -> int:
+    from mmlib.book import ledger
+
+    failed = ledger.run(args.offset, args.chapters, studies=not args.no_studies, workers=args.workers)
+    if failed:
+        print(f"\n{len(failed)} went wrong:", *failed, sep="\n", file=sys.stderr)
+    return 1 if failed else 0
+
+
 def _download(args: argparse.Namespace) -> None:
     for name in args.names:
         if name not in DATASETS:
@@ -49,6 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
         "predict": predict.main,
         "download": _download,
         "results": _results,
+        "claims": _claims,
     }
     args = argparse.Namespace()
     try:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from mmlib.data.core import MultimodalData
+from mmlib.encoders import stages
+from mmlib.intermediate import hidden_sizes
 from mmlib.methods.joint import Joint
 from mmlib.model import MultimodalClassifier
 from mmlib.normalise import MOMENTUM, NormalisedEncoder
@@ -67,6 +70,46 @@ class DosedEncoder(NormalisedEncoder):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.factor * super().forward(x)
+
+
+class NormalisedInside(nn.Module):
+    """An encoder with batch normalisation, as usual with learned parameters, after every hidden layer: [B, ...] -> [B, D].
+
+    The features themselves are left as they are.
+
+    Args:
+        encoder: one with ``stages`` (`mmlib.encoders`). channels: of its hidden layers, in order.
+    """
+
+    def __init__(self, encoder: nn.Module, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.norms = nn.ModuleList(map(nn.BatchNorm1d, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        *hidden, last = stages(self.encoder)
+        for stage, norm in zip(hidden, self.norms, strict=True):
+            x = stage(x)
+            # channels are the second of four axes, and otherwise the last
+            x = norm(x.flatten(2)).view_as(x) if x.ndim == 4 else norm(x.flatten(0, -2)).view_as(x)
+        return last(x)
+
+
+class InsideJoint(Joint):
+    """Joint training with every encoder a `NormalisedInside` one."""
+
+    def setup(self, model: MultimodalClassifier, data: MultimodalData, seed: int) -> None:
+        for m in model.modalities:
+            outer = model.encoders[m]
+            encoder = outer.encoder if isinstance(outer, NormalisedEncoder) else outer
+            if isinstance(encoder, NormalisedInside):  # of a fit before this one
+                continue
+            made = NormalisedInside(encoder, hidden_sizes({m: encoder}, data.example)[m]).to(model.device)
+            if isinstance(outer, NormalisedEncoder):  # that of the features stays outside
+                outer.encoder = made
+            else:
+                model.encoders[m] = made
+        super().setup(model, data, seed)
 
 
 class PartlyNormalisedJoint(Joint):

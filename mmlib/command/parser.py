@@ -115,6 +115,16 @@ def parser() -> argparse.ArgumentParser:
     book.add_argument("--workers", type=count, help="processes; by default one per core")
     book.add_argument("--verify", action="store_true", help="run a sample of stale results again; stamp those that agree")
     book.add_argument("--against", metavar="REVISION", help="with --verify: compare with that git revision, run here")
+
+    ledger = _parser(
+        commands.add_parser, "claims", help="run the chapters on other seeds and record which claims hold (book/claims)"
+    )
+    ledger.add_argument("chapters", nargs="*", help="by default all, such as 02_naive_fusion")
+    ledger.add_argument(
+        "--offset", type=_seed, default=0, metavar="N", help="seeds from N on (default 0, those of the printed tables)"
+    )
+    ledger.add_argument("--no-studies", action="store_true", help="do not make the stored results of these seeds first")
+    ledger.add_argument("--workers", type=count, help="processes for the studies, and chapters at a time")
     return top
 
 
@@ -172,6 +182,13 @@ def count(text: str) -> int:
     """A whole number of 1 or more."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected 1 or more, found {text}")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    """A whole number of 0 or more."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number of 0 or more, found {text}")
     return int(text)
 
 

@@ -14,6 +14,7 @@ class Study(NamedTuple):
     settings: Callable[[], list[Setting]]
     seeds: int
     keep: tuple[str, ...] = ()  #: beginnings of names, such as "val_loss"; a curve is long, so by default none
+    chooses: bool = False  #: whether it only chose constants, which stand in the code: other seeds would not change them
 
 
 #: `digits` with its default knobs, and a learning rate at which all do well (see the study `optimizers`)

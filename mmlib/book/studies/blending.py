@@ -29,8 +29,12 @@ def blend(base: Setting, label: str, **options: Any) -> Setting:
     return base.with_(label, method="gradient_blending", method_options={**VARIANT, **options})
 
 
+#: the formula to the letter, as the paper has it: its weights on the losses, and every head measured in a network of its own
+LETTER: dict[str, Any] = {"weights_on": "loss", "estimate": "separate"}
+
+
 def blending() -> list[Setting]:
-    """Three senses, SGD: the baselines, Gradient-Blending with every kind of weights and of hold-out, and two remedies."""
+    """Three modalities, SGD: the baselines, Gradient-Blending with every kind of weights and of hold-out, and two remedies."""
     rows = [alone(BLENDING, m) for m in ("image", "audio", "text")]
     rows += [BLENDING.with_("late fusion", method="late_fusion"), BLENDING]
     rows += [blend(BLENDING, f"offline, {e}", estimate=e, **APART) for e in ("separate", "shared")]
@@ -46,7 +50,22 @@ def blending() -> list[Setting]:
     rows.append(blend(BLENDING, "offline, heads weighted", estimate="shared", weights_on="loss", **APART))
     rows.append(BLENDING.with_("joint, dropout 0.9", model_options={"dropout": 0.9}))
     rows.append(BLENDING.with_("joint, weight decay 0.01", fit_options={"weight_decay": 0.01}))
-    return rows
+    return (
+        rows + to_the_letter() + [blend(BLENDING, f"offline, floor {f:g}", estimate="separate", floor=f, **APART) for f in FLOORS]
+    )
+
+
+FLOORS = (0.001, 0.1)
+
+
+def to_the_letter() -> list[Setting]:
+    """The paper's own form, and what it might lack: the vote of all heads, larger steps, more of them, equal weights."""
+    letter = blend(BLENDING, "to the letter", **LETTER, **APART)
+    rows = [letter, blend(BLENDING, "to the letter, all heads vote", predict="vote", **LETTER, **APART)]
+    rows += [letter.with_(f"to the letter, rate {lr:g}", fit_options={"lr": lr}) for lr in (0.2, 0.5)]
+    rows.append(letter.with_("to the letter, 60 epochs", fit_options={"epochs": 60}))
+    rows.append(blend(BLENDING, "to the letter, online", mode="online", **LETTER, **{**APART, "super_epoch": 5}))
+    return [*rows, blend(BLENDING, "to the letter, equal weights", weights=[1, 1, 1, 1], weights_on="loss")]
 
 
 def blending_two() -> list[Setting]:
@@ -56,7 +75,8 @@ def blending_two() -> list[Setting]:
     rows += [blend(base, f"offline, {e}", estimate=e, **APART_TWO) for e in ("separate", "shared")]
     rows += [blend(base, "online, shared", mode="online", estimate="shared", **{**APART_TWO, "super_epoch": 5})]
     rows.append(blend(base, "hold-out: same voices", estimate="shared", **{**APART_TWO, "holdout": "random"}))
-    return rows
+    rows.append(blend(base, "to the letter", **LETTER, **APART_TWO))
+    return [*rows, blend(base, "to the letter, all heads vote", predict="vote", **LETTER, **APART_TWO)]
 
 
 def blending_optimizers() -> list[Setting]:
@@ -79,4 +99,5 @@ def blending_two_speed() -> list[Setting]:
     rows = [alone(base, "fast"), alone(base, "slow"), base.with_("late fusion", method="late_fusion"), base]
     rows += [blend(base, f"offline, {e}", estimate=e) for e in ("separate", "shared")]
     rows.append(blend(base, "offline, all heads vote", estimate="shared", predict="vote"))
-    return [*rows, blend(base, "equal weights", weights=[1, 1, 1])]
+    rows.append(blend(base, "equal weights", weights=[1, 1, 1]))
+    return [*rows, blend(base, "to the letter", **LETTER), blend(base, "to the letter, all heads vote", predict="vote", **LETTER)]

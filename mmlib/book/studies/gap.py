@@ -1,12 +1,17 @@
-"""Chapter 8: the modality gap, watched over methods and seeds, and set by hand; and features that are standardised."""
+"""Chapter 8: the modality gap, watched over methods and seeds, set by hand, and drawn together; and standardised features."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from mmlib.book.pinned import PinnedGap
+from mmlib.book.pulled import PullsJoint, PullsMLA
 from mmlib.book.studies.base import DIGITS, TWO_SPEED, alone
 from mmlib.book.studies.blending import APART, APART_TWO, VARIANT
+from mmlib.fusion import Concat
 from mmlib.methods.gradient_blending import GradientBlending
 from mmlib.methods.joint import Joint
 from mmlib.methods.late_fusion import LateFusion
@@ -44,6 +49,14 @@ class PinnedMLA(GapWatch, PinnedGap, MLA):
     """MLA at a distance set by hand."""
 
 
+class PulledJoint(GapWatch, PullsJoint):
+    """Joint training with the centres drawn together."""
+
+
+class PulledMLA(GapWatch, PullsMLA):
+    """MLA with the centres drawn together."""
+
+
 DATA: dict[str, Setting] = {
     "digits": DIGITS,
     "digits, image and audio": DIGITS.with_("", data_options={"modalities": ["image", "audio"]}),
@@ -79,6 +92,34 @@ def gap_pinned() -> list[Setting]:
         for d in DISTANCES:
             for method, make in (("joint", PinnedJoint), ("MLA", PinnedMLA)):
                 rows.append(DATA[name].with_(f"{method}, {d:g}, {name}", method=make, method_options={"distance": d}))
+    return rows
+
+
+#: weights of a loss that pulls the two centres together
+PULLS = (0.1, 1.0, 10.0)
+
+
+def no_bias(dims: Mapping[str, int], num_classes: int) -> Concat:
+    """`mmlib.fusion.Concat` with a bias of zero for good: it cannot take up a constant offset of the features."""
+    fusion = Concat(dims, num_classes)
+    with torch.no_grad():
+        fusion.head.bias.zero_()
+    fusion.head.bias.requires_grad_(False)
+    return fusion
+
+
+def gap_unabsorbed() -> list[Setting]:
+    """The distance set by hand before heads that a bias does not help: a cosine head, and one without a bias; and the gap
+    drawn together by a loss while features are as they are."""
+    rows = []
+    for name in PINNED:
+        for label, fusion in (("cosine head", "cosine"), ("no bias", no_bias)):
+            for d in DISTANCES:
+                row = DATA[name].with_("", method=PinnedJoint, method_options={"distance": d}, fusion=fusion)
+                rows.append(row.with_(f"{label}, {d:g}, {name}"))
+        for label, method in (("joint", PulledJoint), ("MLA", PulledMLA)):
+            for pull in (0.0, *PULLS):
+                rows.append(DATA[name].with_(f"{label}, pull {pull:g}, {name}", method=method, method_options={"pull": pull}))
     return rows
 
 

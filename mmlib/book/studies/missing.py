@@ -26,6 +26,10 @@ CONTESTANTS: dict[str, dict[str, Any]] = {
     "joint": {},
     "modality dropout": {"method": "modality_dropout"},
     "Gradient-Blending": {"method": "gradient_blending", "method_options": {"estimate": "shared", **VARIANT, **APART}},
+    "Gradient-Blending, vote": {
+        "method": "gradient_blending",
+        "method_options": {"estimate": "shared", "predict": "vote", **VARIANT, **APART},
+    },
     "OGM-GE": {"method": "ogm_ge"},
 }
 

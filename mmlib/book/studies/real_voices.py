@@ -30,6 +30,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
         "gradient_blending",
         {**VARIANT, "holdout": "voice", "holdout_fraction": 0.5, "predict": "vote"},
     ),
+    "Gradient-Blending, to the letter": ("gradient_blending", {"holdout": "voice", "holdout_fraction": 0.5}),
     "Gradient-Blending, same-voice hold-out": ("gradient_blending", {**VARIANT, "holdout": "random", "holdout_fraction": 0.5}),
     "OGM-GE": ("ogm_ge", {}),
     "MLA": ("mla", {}),

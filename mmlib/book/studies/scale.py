@@ -1,4 +1,5 @@
-"""Chapter "Scale": the ratio of feature lengths set by hand, and normalisation taken apart.
+"""Chapter "Scale": the ratio of feature lengths set by hand, and normalisation taken apart; and how far that reaches: under SGD,
+in encoders with normalisation inside, in one modality alone.
 
 Every row tries the four learning rates of its data set (three seeds, validation accuracy) and has the best of them
 (`SCALE_RATES`, which a test compares with the stored runs).
@@ -8,10 +9,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmlib.book.scaled import DosedJoint, PartlyNormalisedJoint
-from mmlib.book.studies.after import DATA
+from mmlib.book.scaled import DosedJoint, InsideJoint, PartlyNormalisedJoint
+from mmlib.book.studies import after
+from mmlib.book.studies.base import alone
 from mmlib.book.studies.scale_rates import SCALE_RATES
 from mmlib.setting import Setting
+
+VOICES = Setting("", data="avmnist", fit_options={"epochs": 10})
+#: data -> setting, modalities, learning rates
+DATA = after.DATA | {"avmnist": (VOICES, ("image", "audio"), (1e-3, 3e-3, 1e-2, 3e-2))}
+SGD_RATES = (0.01, 0.03, 0.1, 0.3)
 
 RATIOS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 #: data sets with two modalities for the dose: name -> what is changed in that of `DATA`
@@ -34,6 +41,13 @@ PARTS: dict[str, dict[str, Any]] = {
     "length one": {"model_options": {"normalise": "l2"}},
     "cosine head": {"fusion": "cosine"},
 }
+#: kinds that are tried beyond joint training under Adam -> `normalise`
+KINDS: dict[str, dict[str, Any]] = {
+    "as they are": {},
+    "one number per modality": {"model_options": {"normalise": "rms"}},
+    "batch": {"model_options": {"normalise": "batch"}},
+    "layer": {"model_options": {"normalise": "layer"}},
+}
 
 
 def dose_rows() -> dict[str, Setting]:
@@ -47,20 +61,36 @@ def dose_rows() -> dict[str, Setting]:
 
 def part_rows() -> dict[str, Setting]:
     """label -> joint training with a part of a normalisation; the learning rate is not set yet."""
-    return {f"{part}, {name}": base.with_("", **changes) for name, (base, *_) in DATA.items() for part, changes in PARTS.items()}
+    made = {f"{part}, {name}": base.with_("", **changes) for name, (base, *_) in DATA.items() for part, changes in PARTS.items()}
+    return made | beyond_rows()
+
+
+def beyond_rows() -> dict[str, Setting]:
+    """label -> each kind under SGD, in late fusion and in one modality alone, and joint training of encoders with batch
+    normalisation after every hidden layer; the learning rate is not set yet."""
+    made: dict[str, Setting] = {}
+    for name, (base, modalities, _) in after.DATA.items():
+        for kind, changes in KINDS.items():
+            made[f"SGD, {kind}, {name}"] = base.with_("", fit_options={"optimizer": "sgd"}, **changes)
+            made[f"late fusion, {kind}, {name}"] = base.with_("", method="late_fusion", **changes)
+            made |= {f"{m} alone, {kind}, {name}": alone(base, m).with_("", **changes) for m in modalities}
+        inside = base.with_("", method=InsideJoint)
+        made |= {f"inside, {kind}, {name}": inside.with_("", **KINDS[kind]) for kind in ("as they are", "layer")}
+    return made
 
 
 def _name(label: str) -> str:
     return label.rpartition(", ")[2]
 
 
+def rates(label: str) -> tuple[float, ...]:
+    """The learning rates that a row may choose from."""
+    return SGD_RATES if label.startswith("SGD, ") else DATA[_name(label)][2]
+
+
 def tried(rows: dict[str, Setting]) -> list[Setting]:
     """Every row with every learning rate of its data set."""
-    return [
-        row.with_(f"{label}, lr {rate:g}", fit_options={"lr": rate})
-        for label, row in rows.items()
-        for rate in DATA[_name(label)][2]
-    ]
+    return [row.with_(f"{label}, lr {rate:g}", fit_options={"lr": rate}) for label, row in rows.items() for rate in rates(label)]
 
 
 def chosen(rows: dict[str, Setting]) -> list[Setting]:
