@@ -12,7 +12,7 @@ from mmlib.data.catalogue import DATASETS
 
 
 def _results(args: argparse.Namespace) -> int:
-    from mmlib.book import results, verify  # the one door from the library to the book's workshop
+    from mmlib.book import results, verify  # with `_claims` the one door from the library to the book's workshop
 
     if args.against is not None and not args.verify:
         raise UsageError("--against: expected together with --verify")

@@ -245,10 +245,11 @@ def test_the_library_itself_pins_nothing_exactly() -> None:
     assert not [line for line in project["dependencies"] if "==" in line or "<" in line]
 
 
-def test_the_wheel_carries_the_stored_results() -> None:
+def test_the_wheel_carries_the_stored_results_and_claims() -> None:
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert wheel == {"packages": ["mmlib"], "force-include": {"book/results": "mmlib/_results"}}
+    assert wheel == {"packages": ["mmlib"], "force-include": {f"book/{n}": f"mmlib/_{n}" for n in ("results", "claims")}}
     assert list((ROOT / "book" / "results").glob("*.json"))
+    assert list((ROOT / "book" / "claims").glob("*.json"))
 
 
 def test_no_file_names_a_registry_or_a_path_of_one_machine() -> None:

@@ -33,12 +33,12 @@ class ClaimError(AssertionError):
     """A claim that does not hold on the runs that are here."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Claim:
     """A sentence and what is behind it.
 
     Attributes:
-        holds: None where it rests on stored results that were not made with these seeds.
+        holds: None where it rests on stored results that were not made with these seeds, or on data that are not here.
     """
 
     id: str
@@ -56,17 +56,27 @@ class Claim:
     def __str__(self) -> str:
         return f"{self.mark} {self.number} {self.sentence}. {self.shown}; {self.n}."
 
+    __repr__ = __str__  # what a terminal shows
+
     def _repr_html_(self) -> str:
-        said = {True: "holds", False: "does not hold", None: "not made with these seeds"}[self.holds]
+        said = {True: "holds", False: "does not hold", None: "not computed"}[self.holds]
         return (
             f'<p class="mm-claim" id="{self.id}"><span class="mm-mark" role="img" aria-label="{said}">{self.mark}</span> '
-            f"<b>{self.number}</b> {html.escape(self.sentence)}. "
-            f'<span class="mm-shown">{html.escape(self.shown)}; {html.escape(self.n)}.</span></p>'
+            f"<b>{self.number}</b> {_code(self.sentence)}. "
+            f'<span class="mm-shown">{_code(self.shown)}; {_code(self.n)}.</span></p>'
         )
 
 
 def claim(
-    id: str, sentence: str, *, shown: Shown, n: str, holds: bool, unit: str = "points", of: str | Sequence[str] = ()
+    id: str,
+    sentence: str,
+    *,
+    shown: Shown,
+    n: str,
+    holds: bool,
+    unit: str = "points",
+    of: str | Sequence[str] = (),
+    there: bool = True,
 ) -> None:
     """Print a claim with its numbers, and fail where it does not hold.
 
@@ -79,6 +89,7 @@ def claim(
             anything else is written behind the number.
         of: the stored results that it rests on; none if everything was computed here. With shifted seeds (MMLIB_SEED_OFFSET)
             a claim whose results were not made with them is neither held nor refuted.
+        there: whether the data that it needs are here; without them it is neither, too.
 
     Raises:
         ClaimError: it does not hold, and claims are not being recorded. ValueError: an id of another form, a full stop, an
@@ -97,8 +108,9 @@ def claim(
         _order.append(id)
     chapter = id.partition("-")[0]
     number = f"{int(chapter) if chapter.isdigit() else chapter}.{_order.index(id) + 1}"
-    there = seed_offset() == 0 or all((results.folder() / f"{name}.json").is_file() for name in names)
-    made = Claim(id, number, sentence, written(shown, unit), n, names, bool(holds) if there else None)
+    made_here = seed_offset() == 0 or all((results.folder() / f"{name}.json").is_file() for name in names)
+    verdict = bool(holds) if there and made_here else None
+    made = Claim(id, number, sentence, written(shown, unit), n, names, verdict)
     if os.environ.get(RECORD):
         with Path(os.environ[RECORD]).open("a", encoding="utf8") as file:
             file.write(json.dumps(asdict(made), ensure_ascii=False) + "\n")
@@ -106,7 +118,7 @@ def claim(
         raise ClaimError(str(made))
     from IPython.display import display
 
-    display(made)  # type: ignore[no-untyped-call]  # IPython's
+    display(made)
 
 
 def written(shown: Shown, unit: str = "points") -> str:
@@ -127,6 +139,11 @@ def written(shown: Shown, unit: str = "points") -> str:
     if isinstance(shown, int | float | np.number):
         return f"{_number(float(shown), unit)}{_behind(unit)}"
     raise TypeError(f"shown: expected an interval, a number, words, or several by name, found {shown!r}")
+
+
+def _code(text: str) -> str:
+    """Words as HTML, with what stands between backticks as code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(text))
 
 
 def _behind(unit: str) -> str:

@@ -38,8 +38,9 @@ def notebooks() -> dict[str, Path]:
 
 
 def path_of(offset: int) -> Path:
-    """Where the outcome of an offset stands."""
-    return ROOT / "book" / "claims" / f"offset_{offset}.json"
+    """Where the outcome of an offset stands: ``book/claims`` of the repository, else inside the installed package."""
+    folder = ROOT / "book" / "claims"
+    return (folder if folder.is_dir() else fingerprint.PACKAGE / "_claims") / f"offset_{offset}.json"
 
 
 def offsets() -> list[int]:
@@ -101,33 +102,33 @@ def run(offset: int, chapters: Sequence[str] = (), *, studies: bool = True, work
     os.environ["MMLIB_SEED_OFFSET"] = str(offset)
     failed = results.make_all([name for name, s in STUDIES.items() if not s.chooses], workers=workers) if studies else []
     path = path_of(offset)
-    content = read(offset) if path.is_file() else {"offset": offset, "claims": {}, "chapters": {}}
-    wanted = [known[name] for name in chapters or known if made_in(known[name])]
+    content = read(offset) if path.is_file() else {}
+    told: dict[str, dict[str, Any]] = content.get("claims", {})
+    done: dict[str, dict[str, Any]] = content.get("chapters", {})
+    order = [name for name, chapter in known.items() if made_in(chapter)]
+    wanted = [known[name] for name in chapters or order]
     with ThreadPoolExecutor(workers or 1) as pool:
         outcomes = pool.map(lambda chapter: _run(chapter, offset), wanted)
         for chapter, (lines, seconds, error) in zip(wanted, outcomes, strict=True):
-            for id in [i for i, c in content["claims"].items() if c["chapter"] == chapter.stem]:
-                del content["claims"][id]
-            by_id = {line.pop("id"): line for line in lines}
-            for id, sentence in made_in(chapter).items():
-                unmade = {
-                    "number": "",
-                    "sentence": sentence or "",
-                    "shown": "the chapter failed before",
-                    "n": "",
-                    "of": [],
-                    "holds": False,
-                }
-                content["claims"][id] = {"chapter": chapter.stem, **by_id.get(id, unmade)}
-            content["chapters"][chapter.stem] = {"seconds": round(seconds), **({"error": error} if error else {})}
-            failed += [f"{chapter.stem}: {error}"] if error else []
-            order = list(known)
-            content["claims"] = dict(sorted(content["claims"].items(), key=lambda item: order.index(item[1]["chapter"])))
-            write_json(path, content | machine() | {"date": time.strftime("%Y-%m-%d", time.gmtime())})
-            held = [c["holds"] for c in content["claims"].values() if c["chapter"] == chapter.stem]
-            counts = f"{held.count(True)} of {len(held)} hold, {held.count(False)} do not, {held.count(None)} not made"
-            print(f"{chapter.stem}: {counts}", flush=True)
+            name = chapter.stem
+            told = {id: c for id, c in told.items() if c["chapter"] != name and c["chapter"] in order}
+            told |= {id: {"chapter": name, **line} for id, line in _complete(made_in(chapter), lines).items()}
+            told = dict(sorted(told.items(), key=lambda item: order.index(item[1]["chapter"])))
+            done[name] = {"seconds": round(seconds), **({"error": error} if error else {})}
+            failed += [f"{name}: {error}"] if error else []
+            when = time.strftime("%Y-%m-%d", time.gmtime())
+            write_json(path, {"offset": offset, "date": when, **machine(), "chapters": done, "claims": told})
+            held = [c["holds"] for c in told.values() if c["chapter"] == name]
+            counts = f"{held.count(True)} of {len(held)} hold, {held.count(False)} do not, {held.count(None)} not computed"
+            print(f"{name}: {counts}", flush=True)
     return failed
+
+
+def _complete(made: dict[str, str | None], lines: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """id -> what was recorded; a claim that the chapter did not get to does not hold."""
+    recorded = {line["id"]: {k: v for k, v in line.items() if k != "id"} for line in lines}
+    blank = {"number": "", "shown": "the chapter failed before it", "n": "", "of": [], "holds": False}
+    return {id: recorded.get(id, {**blank, "sentence": sentence or id}) for id, sentence in made.items()}
 
 
 def _run(chapter: Path, offset: int) -> tuple[list[dict[str, Any]], float, str]:
@@ -140,7 +141,7 @@ def _run(chapter: Path, offset: int) -> tuple[list[dict[str, Any]], float, str]:
         file = Path(folder) / "claims"
         file.touch()
         env = os.environ | {claims.RECORD: str(file), "MMLIB_SEED_OFFSET": str(offset), "OMP_NUM_THREADS": "1"}
-        notebook = nbformat.read(chapter, 4)  # type: ignore[no-untyped-call]  # nbformat's
+        notebook = nbformat.read(chapter, 4)
         client = NotebookClient(notebook, timeout=3600, allow_errors=True, resources={"metadata": {"path": str(chapter.parent)}})
         client.execute(env=env)
         lines = [json.loads(line) for line in file.read_text("utf8").splitlines()]
