@@ -19,6 +19,7 @@ STUDIES: dict[str, Study] = {
     "ogm_digits_sgd": Study(ogm.ogm_digits_sgd, 5, ("ratio_", "coefficient_")),
     "mla_digits": Study(mla.mla_digits, 10),
     "mla_two_speed": Study(mla.mla_two_speed, 10),
+    "mla_rest": Study(mla.mla_rest, 10, ("val_loss", "val_accuracy")),
     "missing": Study(missing.missing, 10),
     "missing_one": Study(missing.missing_one, 10),
     "gap_methods": Study(gap.gap_methods, 10, ("gap_", "spread_", "val_accuracy")),

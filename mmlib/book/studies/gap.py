@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from mmlib.book.pinned import PinnedGap
-from mmlib.book.pulled import PullsJoint, PullsMLA
+from mmlib.book.pulled import PulledJoint, PulledMLA
 from mmlib.book.studies.base import DIGITS, TWO_SPEED, alone
 from mmlib.book.studies.blending import APART, APART_TWO, VARIANT
-from mmlib.fusion import Concat
+from mmlib.fusion import Concat, Cosine
 from mmlib.methods.gradient_blending import GradientBlending
 from mmlib.methods.joint import Joint
 from mmlib.methods.late_fusion import LateFusion
@@ -49,12 +50,12 @@ class PinnedMLA(GapWatch, PinnedGap, MLA):
     """MLA at a distance set by hand."""
 
 
-class PulledJoint(GapWatch, PullsJoint):
-    """Joint training with the centres drawn together."""
+class WatchedPulledJoint(GapWatch, PulledJoint):
+    """Joint training with the centres drawn together, or held; it notes its gap."""
 
 
-class PulledMLA(GapWatch, PullsMLA):
-    """MLA with the centres drawn together."""
+class WatchedPulledMLA(GapWatch, PulledMLA):
+    """MLA with the centres drawn together, or held; it notes its gap."""
 
 
 DATA: dict[str, Setting] = {
@@ -95,7 +96,7 @@ def gap_pinned() -> list[Setting]:
     return rows
 
 
-#: weights of a loss that pulls the two centres together
+#: weights of a loss that pulls the two centres together, and of the one that holds them
 PULLS = (0.1, 1.0, 10.0)
 
 
@@ -108,18 +109,32 @@ def no_bias(dims: Mapping[str, int], num_classes: int) -> Concat:
     return fusion
 
 
+def shrunk_cosine(dims: Mapping[str, int], num_classes: int) -> Cosine:
+    """`mmlib.fusion.Cosine` with the scale that is left of 10 at the largest distance.
+
+    A feature of length 1 that is moved by d / 2 has a length of sqrt(1 + d^2 / 4), and its cosines shrink by as much.
+    """
+    return Cosine(dims, num_classes, scale=10 / math.sqrt(1 + DISTANCES[-1] ** 2 / 4))
+
+
 def gap_unabsorbed() -> list[Setting]:
-    """The distance set by hand before heads that a bias does not help: a cosine head, and one without a bias; and the gap
-    drawn together by a loss while features are as they are."""
+    """The distance set by hand before heads that a bias does not help, a cosine head and one without a bias; the gap closed
+    by a loss while features are as they are; and a control for each."""
     rows = []
     for name in PINNED:
+        base = DATA[name]
         for label, fusion in (("cosine head", "cosine"), ("no bias", no_bias)):
             for d in DISTANCES:
-                row = DATA[name].with_("", method=PinnedJoint, method_options={"distance": d}, fusion=fusion)
+                row = base.with_("", method=PinnedJoint, method_options={"distance": d}, fusion=fusion)
                 rows.append(row.with_(f"{label}, {d:g}, {name}"))
-        for label, method in (("joint", PulledJoint), ("MLA", PulledMLA)):
+        row = base.with_("", method=PinnedJoint, method_options={"distance": 0.0}, fusion=shrunk_cosine)
+        rows.append(row.with_(f"cosine head, 0, smaller scale, {name}"))
+        for label, method in (("joint", WatchedPulledJoint), ("MLA", WatchedPulledMLA)):
             for pull in (0.0, *PULLS):
-                rows.append(DATA[name].with_(f"{label}, pull {pull:g}, {name}", method=method, method_options={"pull": pull}))
+                rows.append(base.with_(f"{label}, pull {pull:g}, {name}", method=method, method_options={"pull": pull}))
+            for pull in PULLS:
+                held = {"pull": pull, "towards": "start"}
+                rows.append(base.with_(f"{label}, held {pull:g}, {name}", method=method, method_options=held))
     return rows
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mmlib.book.resting import RestingMLA
 from mmlib.book.studies.base import DIGITS, TWO_SPEED, alone
 from mmlib.setting import Setting
 
@@ -47,3 +48,19 @@ def mla_digits() -> list[Setting]:
 def mla_two_speed() -> list[Setting]:
     """`two_speed`: starvation."""
     return [*(alone(TWO_SPEED, m) for m in SPEEDS), *ablation(TWO_SPEED), *variants(TWO_SPEED)]
+
+
+REST_AFTER, REST_EPOCHS = 6, 12  #: a modality takes its turns for so many epochs, of so many
+PROJECTIONS = ("off", "paper")
+
+
+def mla_rest() -> list[Setting]:
+    """One modality after the other rests, with the projection and without; what it loses is read on validation data."""
+    rows = []
+    for name, base, modalities in (("digits", DIGITS, SENSES), ("two_speed", TWO_SPEED, SPEEDS)):
+        for m in modalities:
+            for hgm in PROJECTIONS:
+                options = {"resting": m, "after": REST_AFTER, "hgm": hgm}
+                row = base.with_(f"{m} rests, {hgm}, {name}", method=RestingMLA, method_options=options)
+                rows.append(row.with_(row.label, fit_options={"epochs": REST_EPOCHS, "keep": "last"}))
+    return rows
