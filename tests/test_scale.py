@@ -9,12 +9,20 @@ import torch
 from torch import nn
 
 from mmlib.book import results
-from mmlib.book.scaled import DosedEncoder, DosedJoint, PartlyNormalised, PartlyNormalisedJoint
+from mmlib.book.scaled import (
+    DosedEncoder,
+    DosedJoint,
+    InsideJoint,
+    NormalisedInside,
+    PartlyNormalised,
+    PartlyNormalisedJoint,
+)
 from mmlib.book.studies import STUDIES, scale
-from mmlib.book.studies.after import DATA
 from mmlib.book.studies.scale_rates import SCALE_RATES
 from mmlib.data import load
+from mmlib.encoders import stages
 from mmlib.model import build
+from mmlib.normalise import NormalisedEncoder
 from mmlib.train import evaluate, fit
 
 BATCH = torch.randn(64, 8, generator=torch.Generator().manual_seed(0)) * 3 + 2
@@ -24,7 +32,7 @@ BATCH = torch.randn(64, 8, generator=torch.Generator().manual_seed(0)) * 3 + 2
 def test_the_rates_are_those_that_validation_chose(study: str, rows) -> None:  # type: ignore[no-untyped-def]
     stored = results.load(study)
     for label in rows():
-        rates = DATA[label.rpartition(", ")[2]][2]
+        rates = scale.rates(label)
         means = [stored.interval(f"{label}, lr {rate:g}", "val_accuracy").mean for rate in rates]
         assert SCALE_RATES[label] == rates[means.index(max(means))], label
 
@@ -110,3 +118,32 @@ def test_wrong_input() -> None:
     splits = load("digits", seed=0)
     with pytest.raises(ValueError, match="expected two modalities, found image, audio, text"):
         fit(build(splits, seed=0), splits, DosedJoint(1.0), epochs=1, progress=False)
+
+
+@pytest.mark.parametrize("name", ["two_speed", "digits", "emoji"])
+def test_normalised_inside_is_normalised_after_every_hidden_layer(name: str) -> None:
+    splits = load(name, seed=0)
+    model = build(splits, seed=0)
+    whole = {m: stages(encoder) for m, encoder in model.encoders.items()}
+    InsideJoint().setup(model, splits.train, 0)
+    for m, encoder in model.encoders.items():
+        assert isinstance(encoder, NormalisedInside)
+        assert len(encoder.norms) == len(whole[m]) - 1
+        x = splits.train.inputs[m][:64]
+        hidden = encoder.norms[0](whole[m][0](x).flatten(2) if x.ndim == 4 else whole[m][0](x).flatten(0, -2))
+        channels = hidden.transpose(1, 2).flatten(0, 1) if x.ndim == 4 else hidden
+        torch.testing.assert_close(channels.mean(0), torch.zeros(channels.shape[1]), atol=1e-4, rtol=0)
+        assert encoder(x).shape == (64, model.dims[m])
+
+
+def test_normalised_inside_goes_under_the_normalisation_of_features_and_wraps_nothing_twice() -> None:
+    splits = load("two_speed", seed=0)
+    model = build(splits, seed=0, normalise="layer")
+    method = InsideJoint()
+    for _ in range(2):
+        fit(model, splits, method, epochs=1, seed=0, progress=False)
+    outer = model.encoders["fast"]
+    assert isinstance(outer, NormalisedEncoder)
+    assert isinstance(outer.encoder, NormalisedInside)
+    assert isinstance(outer.encoder.encoder, nn.Module)
+    assert not isinstance(outer.encoder.encoder, NormalisedInside)

@@ -51,7 +51,7 @@ def joint_training(modalities: Sequence[str]) -> Figure:
 
 
 def hook(caption: str | None = None) -> Picture:
-    """The figure of the introduction, from the stored result `naive_fusion`: one sense each against three at once."""
+    """The figure of the introduction, from the stored result `naive_fusion`: one modality each against three at once."""
     import matplotlib.pyplot as plt
 
     from mmlib.book import results
@@ -66,4 +66,4 @@ def hook(caption: str | None = None) -> Picture:
         interval_bars(ax, shown, mean, low, high, looks=list(rows), reference=score["image"].mean)
         ax.set(xlabel="test accuracy on people and languages never met", xlim=(0.4, 1))
         alt = "; ".join(f"{name} {100 * score[look].mean:.0f} %" for name, look in zip(shown, rows, strict=True))
-        return picture(fig, f"Test accuracy: {alt}. All three senses in one network are worse than the handwriting.", caption)
+        return picture(fig, f"Test accuracy: {alt}. All three modalities in one network are worse than the handwriting.", caption)

@@ -1,4 +1,4 @@
-"""One modality alone: the bar that a network with more senses has to clear."""
+"""One modality alone: the bar that a network with more modalities has to clear."""
 
 from __future__ import annotations
 

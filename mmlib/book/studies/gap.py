@@ -156,9 +156,9 @@ def standardise(row: Setting, label: str) -> Setting:
 def standardised() -> list[Setting]:
     """Every method on `digits` and on `two_speed`, with features as the encoders make them, and standardised."""
     rows = []
-    for name, senses in SINGLE.items():
+    for name, modalities in SINGLE.items():
         base = DATA[name]
-        for m in senses:
+        for m in modalities:
             row = alone(base, m, f"{m} alone, {name}")
             rows += [row, standardise(row, f"{row.label}, standardised")]
         for label, method in TWICE.items():

@@ -10,7 +10,7 @@ from mmlib.book.studies.blending import APART, VARIANT
 from mmlib.data.incomplete import incomplete
 from mmlib.setting import Setting
 
-SENSES = ("image", "audio", "text")
+MODALITIES = ("image", "audio", "text")
 RATES = (0.0, 0.2, 0.4, 0.6, 0.8)
 RATES_TEST = (0.4, 0.8)  #: where only the test is incomplete
 RATES_ONE = (0.5, 0.8)  #: where one modality is
@@ -48,5 +48,5 @@ def missing() -> list[Setting]:
 
 def missing_one() -> list[Setting]:
     """One modality missing in half or in four fifths of the samples, in training, validation and test; with linear probes."""
-    rows = [s for m in SENSES for r in RATES_ONE for s in contestants(f", {m} {r:g}", rate=r, modality=m)]
+    rows = [s for m in MODALITIES for r in RATES_ONE for s in contestants(f", {m} {r:g}", rate=r, modality=m)]
     return [replace(s, probe=True) for s in [*contestants(", complete"), *rows]]

@@ -9,7 +9,7 @@ from mmlib.book.studies.base import DIGITS, TWO_SPEED, alone
 from mmlib.setting import Setting
 
 RIDGES = (0.1, 1.0, 10.0, 100.0)
-SENSES = ("image", "audio", "text")
+MODALITIES = ("image", "audio", "text")
 SPEEDS = ("fast", "slow")
 
 
@@ -41,8 +41,8 @@ def variants(base: Setting, ridge: float = 0.1) -> list[Setting]:
 
 
 def mla_digits() -> list[Setting]:
-    """`digits`, three senses."""
-    return [*(alone(DIGITS, m) for m in SENSES), *ablation(DIGITS), *variants(DIGITS)]
+    """`digits`, three modalities."""
+    return [*(alone(DIGITS, m) for m in MODALITIES), *ablation(DIGITS), *variants(DIGITS)]
 
 
 def mla_two_speed() -> list[Setting]:
@@ -57,7 +57,7 @@ PROJECTIONS = ("off", "paper")
 def mla_rest() -> list[Setting]:
     """One modality after the other rests, with the projection and without; what it loses is read on validation data."""
     rows = []
-    for name, base, modalities in (("digits", DIGITS, SENSES), ("two_speed", TWO_SPEED, SPEEDS)):
+    for name, base, modalities in (("digits", DIGITS, MODALITIES), ("two_speed", TWO_SPEED, SPEEDS)):
         for m in modalities:
             for hgm in PROJECTIONS:
                 options = {"resting": m, "after": REST_AFTER, "hgm": hgm}

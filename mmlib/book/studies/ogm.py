@@ -53,22 +53,22 @@ def ogm_two_speed() -> list[Setting]:
 
 
 #: what to train on -> knobs of `digits`
-DIGIT_SENSES: dict[str, dict[str, Any]] = {
-    "three senses": {},
+DIGIT_MODALITIES: dict[str, dict[str, Any]] = {
+    "three modalities": {},
     "image and audio": {"modalities": ["image", "audio"]},
     "image and text": {"modalities": ["image", "text"]},
 }
 DIGIT_ALPHAS = (1.0, 10.0)
 
 
-def digits_base(senses: str = "three senses") -> Setting:
-    """`digits` with some of its senses, at the learning rate of the other chapters."""
-    return DIGITS.with_("", data_options=DIGIT_SENSES[senses], fit_options={"optimizer": "adam"})
+def digits_base(modalities: str = "three modalities") -> Setting:
+    """`digits` with some of its modalities, at the learning rate of the other chapters."""
+    return DIGITS.with_("", data_options=DIGIT_MODALITIES[modalities], fit_options={"optimizer": "adam"})
 
 
-def digits_cell(senses: str) -> list[Setting]:
-    """Joint (as OGM with alpha 0, which tells the ratios), OGM, OGM-GE and late fusion with some of the senses."""
-    base, tail = digits_base(senses), f", {senses}, adam"
+def digits_cell(modalities: str) -> list[Setting]:
+    """Joint (as OGM with alpha 0, which tells the ratios), OGM, OGM-GE and late fusion with some of the modalities."""
+    base, tail = digits_base(modalities), f", {modalities}, adam"
     rows = [ogm(base, 0.0, f"joint{tail}"), *(ogm(base, a, f"OGM {a:g}{tail}") for a in DIGIT_ALPHAS)]
     return [*rows, base.with_(f"late fusion{tail}", method="late_fusion"), ogm(base, 1.0, f"OGM-GE 1{tail}", noise="released")]
 
@@ -76,10 +76,10 @@ def digits_cell(senses: str) -> list[Setting]:
 def ogm_digits() -> list[Setting]:
     """Where OGM helps on `digits` and where it hurts, with Adam."""
     singles = [alone(digits_base(), m, f"{m} alone, adam") for m in ("image", "audio", "text")]
-    return singles + [s for senses in DIGIT_SENSES for s in digits_cell(senses)]
+    return singles + [s for modalities in DIGIT_MODALITIES for s in digits_cell(modalities)]
 
 
-#: SGD on three senses: the book's setting at its learning rate, and one with a third voice and few languages, where joint
+#: SGD on three modalities: the book's setting at its learning rate, and one with a third voice and few languages, where joint
 #: training is fine
 DIGIT_SGD: dict[str, dict[str, Any]] = {
     "2 voices, 15 languages": {"fit_options": {"lr": 0.05}},
