@@ -10,7 +10,7 @@ import chapter
 import mmlib_papers
 import nbformat
 import pytest
-from mmlib_plain import Converter, noise
+from mmlib_plain import INTERVAL, Converter, noise
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -180,3 +180,21 @@ def test_a_chapters_references_are_what_it_cites_in_plain_markdown() -> None:
 
 def test_every_paper_of_the_book_can_be_cited() -> None:
     assert all(paper.address.startswith("https://") for paper in mmlib_papers.papers())
+
+
+@pytest.mark.parametrize("text", ["joint 0.740 [0.681, 0.799]", "+5.7 points (3.0 to 8.4)", "gap +0.12 (-0.03 to +0.27)"])
+def test_intervals_in_tables_are_found(text: str) -> None:
+    assert INTERVAL.search(text)
+
+
+@pytest.mark.parametrize("text", ["see [Wang et al., 2020]", "5 to 10 epochs", "learning rate 0.1 (Adam)", "weights in (0, 1]"])
+def test_what_is_no_interval_is_left_alone(text: str) -> None:
+    assert not INTERVAL.search(text)
+
+
+@pytest.mark.parametrize("path", [p for p in NOTEBOOKS if p.name[0].isdigit()], ids=lambda p: p.name)
+def test_exercises_say_what_is_asked_and_every_chapter_has_a_proof_and_an_experiment(path: Path) -> None:
+    heads = re.findall(r"^\*\*Exercise\. [^*]+\*\*(.{0,20})", "\n".join(texts(path)), re.MULTILINE)
+    kinds = [re.match(r" \*\((arithmetic|proof|experiment|open)\)\*", head) for head in heads]
+    assert all(kinds), path.name
+    assert {"proof", "experiment"} <= {kind[1] for kind in kinds if kind}, path.name

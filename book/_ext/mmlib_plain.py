@@ -9,6 +9,7 @@ starts with ``**Exercise. Title.**``                     heading, or the end of 
 ``<details>``, ``<summary>Solution</summary>``,          the folded solution of the exercise before it
 a blank line, the text, ``</details>``
 
+A table with intervals gets a link to the page on statistics.
 Figures shed what they carry for viewers that take no SVG (`mmlib.book.inline_svg`).
 """
 
@@ -31,6 +32,9 @@ EITHER = re.compile(f"{EXERCISE}|{SOLUTION}", re.MULTILINE)
 API = re.compile(r"\[`(mmlib(?:\.\w+)+)`\]\((?:\.\./book/)?api\.md\)")
 #: a page of the book, as a chapter names it
 PAGE = re.compile(r"([\w./-]+)\.(?:ipynb|md)(#[\w-]+)?")
+#: an interval in a table: "0.74 [0.68, 0.80]", "+5.7 points (3.0 to 8.4)"
+INTERVAL = re.compile(r"\d \[[-−+]?\d|\([-−+]?\d[\d.,]* to [-−+]?\d")
+STATISTICS = "notebooks/statistics"
 #: what a Markdown viewer would show as it is written, or not at all
 NOISE = {
     "a role": re.compile(r"\{[a-zA-Z][\w:+-]*\}(?=`)"),
@@ -122,8 +126,20 @@ def lead_on(app: Sphinx, doctree: nodes.document) -> None:
             reference["refuri"] = f"{page[1]}.html{page[2] or ''}"
 
 
+def explain(app: Sphinx, doctree: nodes.document) -> None:
+    """Below every table with intervals: a link to what an interval is, on the page about statistics."""
+    folder, page = STATISTICS.split("/")
+    if not app.env.docname.startswith(f"{folder}/") or app.env.docname == STATISTICS:
+        return
+    for table in list(doctree.findall(nodes.table)):
+        if INTERVAL.search(table.astext()):
+            link = nodes.reference("", "How to read the intervals", refuri=f"{page}.html")
+            table.parent.insert(table.parent.index(table) + 1, nodes.paragraph("", "", link, classes=["mm-how"]))
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("source-read", read)
     app.connect("doctree-read", lead_on)
+    app.connect("doctree-read", explain)
     app.connect("doctree-read", drop_stills, priority=100)  # before pictures are looked at and collected
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
