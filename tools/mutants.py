@@ -45,7 +45,7 @@ PATHS = [
     "mmlib/compare.py",
     "mmlib/data/core.py",
 ]
-NEEDED = ["mmlib", "tests", "tools", "book/_ext", "book/results", "conftest.py", "pyproject.toml"]
+NEEDED = ["mmlib", "tests", "tools", "book/_ext", "book/results", "book/claims", "notebooks", "conftest.py", "pyproject.toml"]
 Change = tuple[str, tuple[str, ...], tuple[str, ...]]  #: file, lines before and after, without their indentation
 
 #: module -> its tests, the quickest and most telling first; "name: word" are those of a file whose id has the word

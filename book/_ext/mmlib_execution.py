@@ -24,7 +24,7 @@ os.environ.setdefault("TQDM_DISABLE", "1")  # kernels inherit it: pages show res
 def _inputs(root: Path) -> Iterator[Path]:
     yield root / "requirements-hashes.txt"
     yield root / "requirements.txt"
-    for folder in (root / "mmlib", root / "book" / "results"):
+    for folder in (root / "mmlib", root / "book" / "results", root / "book" / "claims"):
         yield from sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
 
 
