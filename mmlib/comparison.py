@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -47,11 +48,14 @@ class Comparison:
         """One number per seed, in the order of the seeds.
 
         Raises:
-            KeyError: an unknown label or column; the message lists the known ones.
+            KeyError: an unknown label or column; the message lists the known ones, of many labels the nearest.
         """
         rows = [r for r in self.runs if r["label"] == label]
         if not rows:
-            raise KeyError(f"label: unknown {label!r}; known: {', '.join(s.label for s in self.settings)}")
+            labels = [s.label for s in self.settings]
+            near = difflib.get_close_matches(label, labels, n=8, cutoff=0.0)
+            known = ", ".join(labels) if len(labels) <= 20 else f"{len(labels)}, the nearest are {', '.join(near)}"
+            raise KeyError(f"label: unknown {label!r}; known: {known}")
         if column not in rows[0]:
             raise KeyError(f"column: unknown {column!r}; known: {', '.join(k for k in rows[0] if k != 'history')}")
         return [float(r[column]) for r in rows]

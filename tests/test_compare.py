@@ -281,3 +281,10 @@ def test_methods_table() -> None:
     assert [s.label for s in settings] == ["image alone", "audio alone", "joint", "late_fusion"]
     assert settings[1].method_options == {"modality": "audio"}
     assert settings[1].fit_options == FIT
+
+
+def test_of_many_labels_the_nearest_are_named() -> None:
+    settings = [BASE.with_(f"row {i:02}") for i in range(30)]
+    with pytest.raises(KeyError, match=r"label: unknown 'row 7'; known: 30, the nearest are .*row 07") as error:
+        Comparison(settings, [0], []).values("row 7")
+    assert len(str(error.value)) < 200
