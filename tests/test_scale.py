@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from mmlib.book import results
+from mmlib.book.lengths import MeasuredJoint
 from mmlib.book.scaled import (
     DosedEncoder,
     DosedJoint,
@@ -21,6 +22,7 @@ from mmlib.book.studies import STUDIES, scale
 from mmlib.book.studies.scale_rates import SCALE_RATES
 from mmlib.data import load
 from mmlib.encoders import stages
+from mmlib.methods import Joint
 from mmlib.model import build
 from mmlib.normalise import NormalisedEncoder
 from mmlib.train import evaluate, fit
@@ -147,3 +149,15 @@ def test_normalised_inside_goes_under_the_normalisation_of_features_and_wraps_no
     assert isinstance(outer.encoder, NormalisedInside)
     assert isinstance(outer.encoder.encoder, nn.Module)
     assert not isinstance(outer.encoder.encoder, NormalisedInside)
+
+
+def test_measuring_lengths_changes_nothing_and_gives_mean_norms() -> None:
+    splits = load("two_speed", seed=0)
+    ours, theirs = build(splits, seed=0), build(splits, seed=0)
+    history = fit(ours, splits, MeasuredJoint(), epochs=2, seed=0, progress=False, keep="last")
+    fit(theirs, splits, Joint(), epochs=2, seed=0, progress=False, keep="last")
+    assert all(torch.equal(p, q) for p, q in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True))
+    with torch.no_grad():
+        made = ours.encode(splits.val.inputs)
+    for m, f in made.items():
+        assert history.rows[-1][f"length_{m}"] == pytest.approx(f.norm(dim=1).mean().item(), rel=1e-5)

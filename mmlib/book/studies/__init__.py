@@ -42,6 +42,7 @@ STUDIES: dict[str, Study] = {
     "after": Study(after.after, 10),
     "scale_rates": Study(scale.scale_rates, 3, chooses=True),
     "scale": Study(scale.scale, 10),
+    "lengths": Study(scale.lengths, 6, ("length_",)),
     "dose_rates": Study(scale.dose_rates, 3, chooses=True),
     "dose": Study(scale.dose, 10),
 }

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from mmlib.book.lengths import MeasuredJoint
 from mmlib.book.scaled import DosedJoint, InsideJoint, PartlyNormalisedJoint
-from mmlib.book.studies import after
+from mmlib.book.studies import after, natural
 from mmlib.book.studies.base import alone
 from mmlib.book.studies.scale_rates import SCALE_RATES
 from mmlib.setting import Setting
@@ -116,3 +117,16 @@ def dose_rates() -> list[Setting]:
 def dose() -> list[Setting]:
     """The dose, each ratio with its learning rate."""
     return chosen(dose_rows())
+
+
+#: data -> its setting with the book's learning rate, which is the same for all but `two_speed`
+MEASURED: dict[str, tuple[Setting, tuple[str, ...]]] = {
+    "two_speed": (DATA["two_speed"][0], DATA["two_speed"][1]),
+    **{name: (DATA[name][0].with_("", fit_options={"lr": 3e-3}), DATA[name][1]) for name in ("digits", "avmnist", "motion")},
+    "emoji": (natural.DATA["emoji"][0].with_("", fit_options={"lr": 3e-3}), natural.DATA["emoji"][1]),
+}
+
+
+def lengths() -> list[Setting]:
+    """Joint training on every data set, the length of its features noted after every epoch."""
+    return [base.with_(name, method=MeasuredJoint, fit_options={"keep": "last"}) for name, (base, _) in MEASURED.items()]
