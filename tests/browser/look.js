@@ -22,7 +22,7 @@ window.look = {
   },
   box: (i) => look.place(look.frames(i).find((e) => e.offsetHeight > 0)),
 
-  // contrast of the ink of figures, captions and labels with what is behind them
+  // contrast of the ink of figures, captions, labels and claims with what is behind them
   contrasts: () => {
     const rgb = (c) => c.match(/[\d.]+/g).map(Number);
     const linear = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
@@ -34,7 +34,7 @@ window.look = {
       }
       return 'rgb(255, 255, 255)';
     };
-    return [...document.querySelectorAll('.mm-figure svg, .mm-figure figcaption, .mm-frames label')]
+    return [...document.querySelectorAll('.mm-figure svg, .mm-figure figcaption, .mm-frames label, .mm-claim, .mm-claim .mm-shown, .mm-claim code, .mm-how a')]
       .filter((e) => e.getClientRects().length)
       .map((e) => {
         const [dark, light] = [luminance(getComputedStyle(e).color), luminance(behind(e))].sort((a, b) => a - b);
