@@ -21,10 +21,14 @@ from mmlib.data.core import MultimodalData, Splits
 from mmlib.fusion import FUSIONS, Fusion
 from mmlib.history import NonFiniteLossError
 from mmlib.methods import METHODS, Method
+from mmlib.metrics.measures import logits
 from mmlib.metrics.probes import linear_probe
 from mmlib.metrics.recall import class_recall
 from mmlib.model import MultimodalClassifier, build
 from mmlib.train import evaluate, fit
+
+#: ``measure(model, method, splits) -> {column: number}``, called once after training; see `mmlib.metrics.measures`
+Measure = Callable[[MultimodalClassifier | None, Method, Splits], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,9 @@ class Setting:
         probe: also fit a linear probe on every frozen encoder (columns ``probe_{modality}``).
         by_class: also tell the share that is right of every class of the test data, together and by each modality alone
             (columns ``recall_{class}`` and ``recall_{class}_{modality}``).
+        measures: functions that measure more of the trained model, such as `mmlib.metrics.without_each` and
+            `mmlib.metrics.calibration_error`, or one of yours: ``measure(model, method, splits)`` returns columns for the row.
+            Of a run that diverged it gets ``model=None``, and returns what guessing gives.
 
     Raises:
         TypeError: an argument of another kind. ValueError: an unknown name (the message lists the known ones), or
@@ -62,6 +69,7 @@ class Setting:
     pretrain_epochs: int = 0
     probe: bool = False
     by_class: bool = False
+    measures: tuple[Measure, ...] = ()
 
     def __post_init__(self) -> None:
         known_names: dict[str, Mapping[str, Any]] = {"data": DATASETS, "method": METHODS, "fusion": FUSIONS}
@@ -77,6 +85,10 @@ class Setting:
         for what in ("data_options", "method_options", "model_options", "fit_options"):
             if not isinstance(getattr(self, what), Mapping):
                 raise TypeError(f"{what}: expected a dict of keyword arguments, found {type(getattr(self, what)).__name__}")
+        if not isinstance(self.measures, tuple | list) or not all(map(callable, self.measures)):
+            raise TypeError(
+                f"measures: expected a tuple of functions (model, method, splits) -> columns, found {self.measures!r}"
+            )
 
     def with_(self, label: str, **changes: Any) -> Setting:
         """A copy under another label; options are merged into those there are."""
@@ -85,7 +97,8 @@ class Setting:
 
     def plain(self) -> dict[str, Any]:
         """The fields without the label, and without an option that older descriptions do not have, where it is off."""
-        return {k: v for k, v in self.__dict__.items() if k != "label" and (k, v) != ("by_class", False)}
+        newer: dict[str, Any] = {"by_class": False, "measures": ()}
+        return {k: v for k, v in self.__dict__.items() if k != "label" and not (k in newer and v == newer[k])}
 
     def describe(self) -> dict[str, Any]:
         """The setting as JSON can hold it, without the label."""
@@ -101,7 +114,7 @@ class Setting:
         """What decides this setting's numbers and has no hash, by name: methods, fusions, encoders, optimisers and other
         code from outside the library, and objects that were made at run time. (Data is hashed by its content.)"""
         options = (self.method_options, self.model_options, self.fit_options)
-        things = [thing for value in (self.method, self.fusion, *options) for thing in _things(value)]
+        things = [thing for value in (self.method, self.fusion, self.measures, *options) for thing in _things(value)]
         return [fingerprint.named(thing) for thing in things if not fingerprint.hashed_wholly(thing)]
 
     def code(self) -> dict[str, str]:
@@ -110,7 +123,7 @@ class Setting:
         modules += ["mmlib.metrics.recall"] if self.by_class else []
         method = METHODS[self.method] if isinstance(self.method, str) else self.method
         modules += [method.__module__] + (["mmlib.methods.late_fusion"] if self.pretrain_epochs else [])
-        options = (self.fusion, self.method_options, self.model_options, self.fit_options)
+        options = (self.fusion, self.measures, self.method_options, self.model_options, self.fit_options)
         modules += [str(getattr(thing, "__module__", "")) for value in options for thing in _things(value)]
         assets: list[Path] = []
         if isinstance(self.data, str):
@@ -157,8 +170,8 @@ def run(setting: Setting, seed: int, predictions: bool = False) -> dict[str, Any
 
     Returns:
         ``test_accuracy``, ``test_loss``, the same with ``_{modality}``, ``val_accuracy``, ``best_epoch``, ``seconds``
-        (of training alone), ``probe_{modality}`` and ``recall_{class}`` where asked for, ``diverged``, and ``history``, the
-        rows of `mmlib.history.History`.
+        (of training alone), ``probe_{modality}``, ``recall_{class}`` and those of ``measures`` where asked for, ``diverged``,
+        and ``history``, the rows of `mmlib.history.History`.
 
         Where the loss became NaN or infinite, ``diverged`` is true and ``diverged_epoch`` says when. The network is of no
         use then, and who has it can only guess: every accuracy (and every other score) is 1 / C, every loss ln C,
@@ -195,6 +208,7 @@ def run(setting: Setting, seed: int, predictions: bool = False) -> dict[str, Any
         columns |= _recalls(model, method if hasattr(method, "recipe") else None, splits) if setting.by_class else {}
         row = {k if k.startswith(("probe", "recall")) else f"test_{k}": _guessing(k, splits.num_classes) for k in columns}
         row |= {"val_accuracy": _guessing("accuracy", splits.num_classes), "best_epoch": -1, "seconds": seconds}
+        row |= _measured(setting, None, method, splits, row)
         said = {"predictions": _predictions(None, method, splits.test)} if predictions else {}
         return {**row, **said, "diverged": True, "diverged_epoch": error.epoch, "history": error.rows}
     seconds = time.perf_counter() - began
@@ -205,6 +219,7 @@ def run(setting: Setting, seed: int, predictions: bool = False) -> dict[str, Any
         row |= {f"probe_{m}": a for m, a in linear_probe(model, splits.train, splits.test).items()}
     if setting.by_class:
         row |= _recalls(model, method, splits)
+    row |= _measured(setting, model, method, splits, row)
     said = {"predictions": _predictions(model, method, splits.test)} if predictions else {}
     return {**row, **said, "history": history.rows}
 
@@ -219,18 +234,37 @@ def _recalls(model: MultimodalClassifier, method: Method | None, splits: Splits)
     return {column: share for column, share in found.items() if not math.isnan(share)}
 
 
-@torch.no_grad()
+def _measured(
+    setting: Setting, model: MultimodalClassifier | None, method: Method, splits: Splits, row: Mapping[str, Any]
+) -> dict[str, float]:
+    """The columns of all ``measures``.
+
+    Raises:
+        TypeError: one did not return a mapping to numbers. ValueError: a column that the row has already.
+    """
+    found: dict[str, float] = {}
+    for measure in setting.measures:
+        name, columns = getattr(measure, "__name__", repr(measure)), measure(model, method, splits)
+        if not isinstance(columns, Mapping):
+            raise TypeError(f"measures: expected {name} to return {{column: number}}, found {type(columns).__name__}")
+        for column, value in columns.items():
+            if column in row or column in found:
+                raise ValueError(f"measures: {name} returned the column {column!r}, which the row has already")
+            try:
+                found[column] = float(value)
+            except (TypeError, ValueError):
+                what = f"{type(value).__name__} {value!r}"
+                raise TypeError(f"measures: expected {name} to return numbers, found {what} for {column!r}") from None
+    return found
+
+
 def _predictions(model: MultimodalClassifier | None, method: Method, data: MultimodalData) -> Predictions:
     """Without a model the same probability for every class."""
-    probabilities, labels = [], []
-    if model is not None:
-        model.eval(), method.eval()
-    for batch in data.to("cpu" if model is None else model.device).batches(1024):
-        labels.append(batch.labels.cpu())
-        guess = torch.full((len(batch.labels), data.num_classes), 1 / data.num_classes)
-        said = guess if model is None else method.predict(model, batch.inputs, batch.present).logits.float().softmax(1)
-        probabilities.append(said.cpu())
-    return Predictions(torch.cat(probabilities).numpy(), torch.cat(labels).numpy())
+    if model is None:
+        even = np.full((len(data), data.num_classes), 1 / data.num_classes, dtype=np.float32)
+        return Predictions(even, torch.cat([batch.labels for batch in data.to("cpu").batches(1024)]).numpy())
+    made, labels = logits(model, data, method)
+    return Predictions(made.softmax(1).numpy(), labels.numpy())
 
 
 def _guessing(column: str, classes: int) -> float:

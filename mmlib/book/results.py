@@ -19,7 +19,7 @@ from mmlib.book.studies import STUDIES
 from mmlib.book.studies.base import Study
 from mmlib.compare import compare
 from mmlib.comparison import Comparison
-from mmlib.randomness import seed_offset, seeds
+from mmlib.randomness import seed_offset
 from mmlib.record import code_of, describe, digest, payload, runs_of, stored
 from mmlib.record import read as read_comparison
 from mmlib.record import write as write
@@ -71,7 +71,7 @@ def make(name: str, *, workers: int | None = None, progress: bool = True) -> Pat
     Stored runs whose setting and whole code are unchanged are kept. Finished runs are cached, so that an interrupted
     study goes on where it stopped; until it is done the old file stays as it is.
     """
-    settings, which, keep = study(name).settings(), seeds(study(name).seeds), study(name).keep
+    settings, which, keep = study(name).settings(), study(name).which(), study(name).keep
     path = folder() / f"{name}.json"
     old = read(path) if path.exists() else None
     kept = _kept(old, settings, which, keep) if old is not None else {}

@@ -5,6 +5,7 @@ from mmlib.metrics.classification import class_scores, confusion_matrix
 from mmlib.metrics.forgetting import WatchedMLA, forgetting, update_angle
 from mmlib.metrics.gap import gap_direction, modality_gap, shift_along_gap, within_spread
 from mmlib.metrics.intervals import Interval, mean_interval, separable
+from mmlib.metrics.measures import calibration_error, without_each
 from mmlib.metrics.overfitting import Overfitting, overfitting
 from mmlib.metrics.paired import Paired, discoveries, paired
 from mmlib.metrics.probes import features, linear_probe
@@ -18,6 +19,7 @@ __all__ = [
     "Paired",
     "WatchedMLA",
     "calibration_by_modality",
+    "calibration_error",
     "class_recall",
     "class_scores",
     "confusion_matrix",
@@ -36,4 +38,5 @@ __all__ = [
     "shift_along_gap",
     "update_angle",
     "within_spread",
+    "without_each",
 ]

@@ -1,7 +1,23 @@
 """The experiments of the book, each defined once: chapters run them, or read them from `book/results`."""
 
-from mmlib.book.studies import after, blending, gap, laziness, missing, mla, natural, ogm, real_standardised, real_voices, scale
+from functools import partial
+
+from mmlib.book.studies import (
+    after,
+    blending,
+    gap,
+    laziness,
+    missing,
+    mla,
+    natural,
+    ogm,
+    real_standardised,
+    real_voices,
+    scale,
+    verdict,
+)
 from mmlib.book.studies.base import Study
+from mmlib.tuning import FIRST_SEED
 
 # Which two voices are drawn decides much: the spread over seeds is wide where voices are few, and five seeds can by chance
 # look far steadier than they are. Ten, where the budget allows.
@@ -21,6 +37,7 @@ STUDIES: dict[str, Study] = {
     "mla_two_speed": Study(mla.mla_two_speed, 10),
     "mla_rest": Study(mla.mla_rest, 10, ("val_loss", "val_accuracy")),
     "missing": Study(missing.missing, 10),
+    "missing_scaled": Study(missing.missing_scaled, 10),
     "missing_one": Study(missing.missing_one, 10),
     "gap_methods": Study(gap.gap_methods, 10, ("gap_", "spread_", "val_accuracy")),
     "gap_pinned": Study(gap.gap_pinned, 10, ("gap_", "spread_", "val_accuracy")),
@@ -46,5 +63,9 @@ STUDIES: dict[str, Study] = {
     "dose_rates": Study(scale.dose_rates, 3, chooses=True),
     "dose": Study(scale.dose, 10),
 }
+for _name in verdict.SEARCHED:
+    STUDIES[f"verdict_trials_{verdict.key(_name)}"] = Study(
+        partial(verdict.tried, _name), verdict.TRIAL_SEEDS, chooses=True, first=FIRST_SEED
+    )
 
 __all__ = ["STUDIES", "Study"]

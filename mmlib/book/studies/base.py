@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from mmlib.randomness import seeds
 from mmlib.setting import Setting
 
 
@@ -15,6 +16,11 @@ class Study(NamedTuple):
     seeds: int
     keep: tuple[str, ...] = ()  #: beginnings of names, such as "val_loss"; a curve is long, so by default none
     chooses: bool = False  #: whether it only chose constants, which stand in the code: other seeds would not change them
+    first: int = 0  #: the first seed, before MMLIB_SEED_OFFSET is added
+
+    def which(self) -> list[int]:
+        """The seeds, in a row."""
+        return [self.first + seed for seed in seeds(self.seeds)]
 
 
 #: `digits` with its default knobs, and a learning rate at which all do well (see the study `optimizers`)
