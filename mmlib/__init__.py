@@ -17,6 +17,7 @@ from mmlib.model import MultimodalClassifier, Output, build
 from mmlib.randomness import seeds
 from mmlib.setting import Setting
 from mmlib.train import evaluate, fit
+from mmlib.tuning import tune
 
 __version__ = "0.1.0"
 
@@ -43,4 +44,5 @@ __all__ = [
     "predict",
     "save",
     "seeds",
+    "tune",
 ]

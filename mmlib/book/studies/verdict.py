@@ -57,7 +57,7 @@ DATA: dict[str, Data] = {
 
 
 #: those whose trials were run; the others follow
-SEARCHED = ("two_speed", "motion, two", "emoji", "digits, two", "motion, four")
+SEARCHED = ("two_speed", "motion, two", "emoji", "digits, two", "motion, four", "digits, three")
 
 
 class Row(NamedTuple):
