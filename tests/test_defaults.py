@@ -42,6 +42,7 @@ from mmlib.metrics import linear_probe, mean_interval, overfitting
 from mmlib.model import MultimodalClassifier, build
 from mmlib.setting import Setting
 from mmlib.train import fit, make_optimizer
+from mmlib.tuning import Between, tune
 
 PLAIN = (bool, int, float, str, tuple)
 DEFAULTS: dict[Callable[..., Any], dict[str, Any]] = {
@@ -53,7 +54,12 @@ DEFAULTS: dict[Callable[..., Any], dict[str, Any]] = {
     build: {"fusion": "concat", "dim": 64, "width": 1.0, "dropout": 0.0, "seed": 0},
     MultimodalClassifier: {"num_classes": 2},
     compare: {"seeds": 5, "cache": True, "progress": True, "predictions": False},
-    Setting: {"data": "digits", "method": "joint", "fusion": "concat", "pretrain_epochs": 0, "probe": False, "by_class": False},
+    Setting: {
+        "data": "digits", "method": "joint", "fusion": "concat", "pretrain_epochs": 0, "probe": False, "by_class": False,
+        "measures": (),
+    },
+    tune: {"budget": 12, "seeds": 2, "progress": True},
+    Between: {"log": False, "whole": False},
     Comparison: {"seconds": 0.0},
     Comparison.values: {"column": "test_accuracy"},
     Comparison.interval: {"column": "test_accuracy"},
