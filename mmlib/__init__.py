@@ -10,6 +10,7 @@ mmlib.evaluate(model, splits.test)
 
 from mmlib import compare, data, encoders, fusion, methods, metrics
 from mmlib.data import MultimodalData, Splits, from_arrays, load
+from mmlib.diagnosis import diagnose
 from mmlib.history import History
 from mmlib.keep import load_trained, predict, save
 from mmlib.metrics.intervals import mean_interval
@@ -31,6 +32,7 @@ __all__ = [
     "build",
     "compare",
     "data",
+    "diagnose",
     "encoders",
     "evaluate",
     "fit",

@@ -1,4 +1,4 @@
-"""The command line: ``python -m mmlib compare | train | predict | download | results | claims``."""
+"""The command line: ``python -m mmlib compare | train | predict | diagnose | download | results | claims``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from mmlib.command import compare, predict, shared, train
+from mmlib.command import compare, diagnose, predict, shared, train
 from mmlib.command.parser import UsageError, parser
 from mmlib.data.catalogue import DATASETS
 
@@ -55,6 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands: dict[str, Callable[[argparse.Namespace], int | None]] = {
         "compare": compare.main,
         "train": train.main,
+        "diagnose": diagnose.main,
         "predict": predict.main,
         "download": _download,
         "results": _results,

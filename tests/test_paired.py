@@ -71,3 +71,33 @@ def test_bad_input() -> None:
     for rate in (0, 1, 5):
         with pytest.raises(ValueError, match="rate: expected a share between 0 and 1"):
             discoveries([], rate=rate)
+
+
+def test_overlap_is_the_corrected_resampled_test() -> None:
+    """By hand: t = mean / sqrt((1 / n + overlap) s^2) with n - 1 degrees of freedom (Nadeau and Bengio, 2003)."""
+    a, b = [0.9, 0.8, 0.85, 0.95], [0.7, 0.75, 0.8, 0.8]
+    d = np.array(a) - np.array(b)
+    error = math.sqrt((1 / 4 + 0.5) * d.var(ddof=1))
+    found = paired(a, b, overlap=0.5)
+    assert found.p == pytest.approx(2 * stats.t.sf(d.mean() / error, 3))
+    assert found.difference.low == pytest.approx(d.mean() - stats.t.ppf(0.975, 3) * error)
+    assert found.difference.mean == paired(a, b).difference.mean
+    assert paired(a, b, overlap=0.0) == paired(a, b)
+    level = paired([0.5, 0.501] * 5, [0.5] * 10, margin=0.01, overlap=0.5)
+    assert level.level
+    assert not paired([0.5, 0.52] * 5, [0.5] * 10, margin=0.012, overlap=0.5).level
+    with pytest.raises(ValueError, match="overlap: expected 0 or more, found -1"):
+        paired(a, b, overlap=-1)
+
+
+def test_draws_that_share_samples_name_few_that_are_none() -> None:
+    """Splits drawn again and again from one set: the plain test names far too many, the corrected one does not."""
+    rng = np.random.default_rng(0)
+    plain = corrected = 0
+    for _ in range(300):
+        pool = rng.normal(size=200)  # what one method is better by on each sample; 0 on average over all that might be drawn
+        d = [float(rng.permutation(pool)[:66].mean()) for _ in range(10)]
+        plain += paired(d, [0.0] * 10).p < 0.05
+        corrected += paired(d, [0.0] * 10, overlap=0.5).p < 0.05
+    assert plain > 60
+    assert corrected < 30

@@ -9,6 +9,7 @@ import pytest
 
 import mmlib
 from mmlib.book.studies import verdict
+from mmlib.book.verdict import choose, searches
 from mmlib.compare import compare
 from mmlib.metrics import calibration_error, expected_calibration_error, without_each
 from mmlib.setting import Setting, run
@@ -181,3 +182,14 @@ def test_measures_decide_what_a_kept_run_is_kept_under() -> None:
     assert "mmlib/metrics/measures.py" in more.code()
     assert more.foreign() == []
     assert BASE.with_("x", measures=(_taken,)).foreign() != []
+
+
+def test_choices_of_the_verdict_are_those_of_its_trials() -> None:
+    assert verdict.choices() == choose()
+
+
+@pytest.mark.parametrize("name", verdict.SEARCHED)
+def test_no_search_of_the_verdict_ends_below_its_defaults(name: str) -> None:
+    for label, found in searches(name).items():
+        assert len(found.trials) == verdict.BUDGET
+        assert found.trials[found.chosen].score >= found.trials[0].score, label

@@ -23,6 +23,7 @@ EXAMPLES = {
   python -m mmlib compare --data arrays.npz --methods joint,mla --set scale=standard --normalise batch
   python -m mmlib train --data arrays.npz --method mla --save model.safetensors
   python -m mmlib predict model.safetensors --data new.npz --out predictions.csv
+  python -m mmlib diagnose arrays.npz --set scale=standard --html report.html
 """,
     "compare": """examples:
   python -m mmlib compare --data digits --modalities image,audio --methods joint,ogm_ge --seeds 5
@@ -37,6 +38,12 @@ The table goes to standard output; mmlib.record.read reads the JSON file.
   python -m mmlib train --data digits --checkpoint run.pt --resume
 
 Standard output is JSON alone: the scores on the test data.
+""",
+    "diagnose": """examples:
+  python -m mmlib diagnose digits --modalities image,audio --lr 3e-3
+  python -m mmlib diagnose arrays.npz --set scale=standard --html report.html
+
+It reads training and validation data; the test data is left alone.
 """,
     "predict": """examples:
   python -m mmlib predict model.safetensors --data new.npz > predictions.csv
@@ -105,6 +112,14 @@ def parser() -> argparse.ArgumentParser:
     use.add_argument("--device", default="cpu", help="cuda, mps or cpu (default cpu)")
     use.add_argument("--batch-size", type=count, default=1024)
 
+    ill = _parser(commands.add_parser, "diagnose", help="what keeps joint training from using all modalities, if anything")
+    ill.add_argument("data", metavar="DATA", help=f"a data set: {', '.join(DATASETS)}; or {OWN_DATA}")
+    _training(ill)
+    ill.add_argument("--seeds", type=count, default=5, help="trainings of each network, 2 or more (default 5)")
+    ill.add_argument("--workers", type=count, help="processes, one thread each; by default one per core")
+    ill.add_argument("--html", type=Path, metavar="FILE", help="also a page that needs no other file")
+    ill.add_argument("--overwrite", action="store_true", help="replace the file of --html if it exists")
+
     get = _parser(
         commands.add_parser, "download", help="fetch, verify and prepare a data set that does not come with the package"
     )
@@ -135,11 +150,15 @@ def _parser(make: Callable[..., argparse.ArgumentParser], name: str, **options: 
 
 def _common(to: argparse.ArgumentParser) -> None:
     to.add_argument("--data", default="digits", help=f"a data set: {', '.join(DATASETS)}; or {OWN_DATA}")
-    to.add_argument("--modalities", type=_names, help="some of its modalities, separated by commas")
     to.add_argument("--fusion", type=_one_of(FUSIONS), default="concat", help=f"one of {', '.join(FUSIONS)}")
     to.add_argument("--intermediate", type=_one_of(INTERMEDIATE),
                     help=f"let modalities meet between the layers of their encoders: {', '.join(INTERMEDIATE)}")  # fmt: skip
     to.add_argument("--normalise", type=_one_of(KINDS), help=f"bring all features to one scale: {', '.join(KINDS)}")
+    _training(to)
+
+
+def _training(to: argparse.ArgumentParser) -> None:
+    to.add_argument("--modalities", type=_names, help="some of its modalities, separated by commas")
     to.add_argument("--epochs", type=count, default=20)
     to.add_argument("--batch-size", type=count, default=64)
     to.add_argument("--lr", type=_positive, default=1e-3, help="learning rate (default 0.001)")

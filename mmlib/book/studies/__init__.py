@@ -2,9 +2,11 @@
 
 from functools import partial
 
+from mmlib.book.drawn import TRAININGS
 from mmlib.book.studies import (
     after,
     blending,
+    diagnoses,
     gap,
     laziness,
     missing,
@@ -59,6 +61,11 @@ STUDIES: dict[str, Study] = {
     "after": Study(after.after, 10),
     "scale_rates": Study(scale.scale_rates, 3, chooses=True),
     "scale": Study(scale.scale, 10),
+    "diagnoses": Study(
+        diagnoses.diagnoses,
+        diagnoses.DRAWS * TRAININGS,
+        ("ratio_", "gradient_", "start_", "train_loss_", "val_loss_", "train_accuracy_"),
+    ),
     "lengths": Study(scale.lengths, 6, ("length_",)),
     "dose_rates": Study(scale.dose_rates, 3, chooses=True),
     "dose": Study(scale.dose, 10),
@@ -67,5 +74,7 @@ for _name in verdict.SEARCHED:
     STUDIES[f"verdict_trials_{verdict.key(_name)}"] = Study(
         partial(verdict.tried, _name), verdict.TRIAL_SEEDS, chooses=True, first=FIRST_SEED
     )
+for _name in verdict.RUN:
+    STUDIES[f"verdict_{verdict.key(_name)}"] = Study(partial(verdict.chosen, _name), verdict.SEEDS)
 
 __all__ = ["STUDIES", "Study"]
