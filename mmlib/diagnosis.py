@@ -75,7 +75,7 @@ class Diagnosis:
         lines = [f"finding: {self.finding}", *(f"  - {reason}" for reason in self.reasons), f"try first: {self.first}", ""]
         lines += [f"  {name:<22}{i.mean:.3f} ({i.low:.3f} to {i.high:.3f})" for name, i in self.networks.items()]
         how = f"validation accuracy, {self.samples} samples, {self.seeds} seeds; 95 % intervals over samples and seeds"
-        return "\n".join([*lines, f"  ({how})", "", self.frame.to_string(float_format=lambda x: f"{x:.3g}")])
+        return "\n".join([*lines, f"  ({how})", "", self.frame.T.to_string(float_format=lambda x: f"{x:.3g}")])
 
 
 def diagnose(
