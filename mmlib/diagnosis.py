@@ -250,7 +250,8 @@ def _find(
         narrow = {name: _narrow(name, runs, samples) for name in gains}
         if all(i.high < margin for i in narrow.values()):
             return "nothing to mend", [f"{name} against joint training: {i.points}" for name, i in gains.items()]
-        return "cannot tell", [f"{name} against joint training: {i.points}, which leaves it open" for name, i in gains.items()]
+        left_open = [name for name, i in narrow.items() if i.high >= margin]
+        return "cannot tell", [f"{name} against joint training: {gains[name].points}, which leaves it open" for name in left_open]
     reasons = [f"{name} is above joint training: {i.points}" for name, i in better.items()]
     start = {m: e["length_start"] for m, e in evidence.items()}
     short, long = min(start, key=lambda m: start[m]), max(start, key=lambda m: start[m])

@@ -71,6 +71,13 @@ def test_findings(numbers: dict[str, Any], finding: str, said: str) -> None:
     assert found.first == diagnosis.FIRST[found.finding]
 
 
+def test_what_is_settled_is_not_called_open() -> None:
+    """A modality alone that is far below joint training leaves nothing open."""
+    found = read(made(late=0.82, a=0.5, b=0.5, samples=100), ["a", "b"])
+    assert found.finding == "cannot tell"
+    assert len(found.reasons) == 2 and not any("alone" in reason for reason in found.reasons)
+
+
 def test_margin_is_what_counts() -> None:
     assert read(made(late=0.85), ["a", "b"], margin=0.03).finding != "nothing to mend"
     assert read(made(late=0.82, samples=50_000), ["a", "b"], margin=0.03).finding == "nothing to mend"

@@ -76,5 +76,6 @@ for _name in verdict.SEARCHED:
     )
 for _name in verdict.RUN:
     STUDIES[f"verdict_{verdict.key(_name)}"] = Study(partial(verdict.chosen, _name), verdict.SEEDS)
+STUDIES["verdict_cost"] = Study(verdict.costs, 5)
 
 __all__ = ["STUDIES", "Study"]
