@@ -75,7 +75,8 @@ def test_what_is_settled_is_not_called_open() -> None:
     """A modality alone that is far below joint training leaves nothing open."""
     found = read(made(late=0.82, a=0.5, b=0.5, samples=100), ["a", "b"])
     assert found.finding == "cannot tell"
-    assert len(found.reasons) == 2 and not any("alone" in reason for reason in found.reasons)
+    assert len(found.reasons) == 2
+    assert not any("alone" in reason for reason in found.reasons)
 
 
 def test_margin_is_what_counts() -> None:

@@ -90,7 +90,8 @@ def test_ranks_by_hand() -> None:
     assert found.critical == pytest.approx(2.343 * np.sqrt(3 * 4 / (6 * 2)), rel=1e-3)
     assert 0 < found.p < 1
     more = verdict.ranks(np.tile([0.9, 0.8, 0.7], (20, 1)), ["a", "b", "c"])
-    assert more.critical < found.critical and more.p < 1e-6
+    assert more.critical < found.critical
+    assert more.p < 1e-6
     with pytest.raises(ValueError, match="2 data sets or more"):
         verdict.ranks(np.array([[0.9, 0.8, 0.7]]), ["a", "b", "c"])
 
