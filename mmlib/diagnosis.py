@@ -29,11 +29,11 @@ MARGIN = 0.03  #: by how much something must be better than joint training to be
 APART = 5.0  #: features that differ in length by so many times before anything is learned differ in scale
 HALF = 0.5  #: of what there is to gain beside the leader, less than so much is too little
 NETWORKS = ("late fusion", "joint", "joint, one scale")
-#: what to try first. Each was above joint training where the book met that finding; see the chapters named
+#: what to try first, by the chapter "The verdict": the search before the method
 FIRST: dict[Finding, str] = {
     "scale": 'normalise the features (mmlib.build(..., normalise="rms") or "layer"), or the inputs; see the chapter Scale',
-    "overfitting": "normalise the features, then late fusion, MLA or the vote of multi-loss: each modality predicts by itself",
-    "starvation": "normalise the features or raise the learning rate, then OGM-GE or MLA; see the chapters on them",
+    "overfitting": "search joint training with normalised features (mmlib.tune), and late fusion beside it; see The verdict",
+    "starvation": "search the learning rate and normalisation of joint training (mmlib.tune), and multi-loss; see The verdict",
     "nothing to mend": "leave joint training as it is; tune its learning rate (mmlib.tune) before anything else",
     "cannot tell": "more validation samples or more seeds; meanwhile late fusion is the safe choice",
 }

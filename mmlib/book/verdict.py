@@ -12,7 +12,7 @@ from mmlib import tuning
 from mmlib.book import results
 from mmlib.book.studies import verdict as study
 from mmlib.cache import write_json
-from mmlib.metrics import Interval, Paired, discoveries, paired
+from mmlib.metrics import Paired, discoveries, paired
 
 MARGIN = 0.01  #: stated before any run: a mean difference within one point is level
 REFERENCES = ("joint", "late fusion", "multi-loss")
@@ -68,11 +68,6 @@ class Table:
             return [float(v) for v in np.mean(each, axis=0)]
         return self.stored[name].values(row, f"test_{score}" if column == "score" else column)
 
-    def interval(self, name: str, label: str, column: str = "score") -> Interval:
-        """Mean over the seeds with its 95 % interval; wider where seeds draw from one pool, as in `mmlib.metrics.paired`."""
-        values = self.values(name, label, column)
-        return paired(values, [0.0] * len(values), overlap=study.DATA[name].overlap).difference
-
     def mean(self, name: str, label: str, column: str = "score") -> float:
         return float(np.mean(self.values(name, label, column)))
 
@@ -83,19 +78,27 @@ class Table:
             (f"{m} alone" for m in study.DATA[name].modalities), key=lambda row: found[row].trials[found[row].chosen].score
         )
 
-    def paired(self, name: str, label: str, other: str) -> Paired:
-        """``label`` minus ``other``, seed by seed, by the corrected resampled t test."""
-        a, b = self.values(name, label), self.values(name, other)
-        return paired(a, b, margin=MARGIN, overlap=study.DATA[name].overlap)
+    def paired(self, name: str, label: str, other: str, corrected: bool = False) -> Paired:
+        """``label`` minus ``other``, seed by seed.
 
-    def against(self, references: Iterable[str] = REFERENCES) -> dict[tuple[str, str, str], tuple[Paired, Word]]:
+        Seeds split one pool of people, emoji or voices anew. Given that pool they are independent draws, and Student's paired
+        test speaks of such draws. ``corrected`` asks about another pool of the same kind: test samples are shared between
+        seeds, which the corrected resampled t test counts (`mmlib.metrics.paired.paired`, ``overlap``).
+        """
+        a, b = self.values(name, label), self.values(name, other)
+        return paired(a, b, margin=MARGIN, overlap=study.DATA[name].overlap if corrected else 0.0)
+
+    def against(
+        self, references: Iterable[str] = REFERENCES, tail: str = "", corrected: bool = False
+    ) -> dict[tuple[str, str, str], tuple[Paired, Word]]:
         """(data, row, reference) -> the difference and what may be said of it; all of them corrected as one table.
 
         "level": within one point, by two one-sided tests, whatever its sign. "better" and "worse": among the discoveries of
-        Benjamini and Hochberg at 5 %. All else is not told.
+        Benjamini and Hochberg at 5 %. All else is not told. With `study.PLAIN` as ``tail`` the rows whose features stay as the
+        encoders make them; ``corrected`` as in `paired`.
         """
         found = {
-            (name, label, other): self.paired(name, label, other)
+            (name, label, other): self.paired(name, label + tail, other + tail, corrected)
             for other in references
             for name in self.names
             for label in study.ROWS
@@ -103,6 +106,12 @@ class Table:
         }
         told = dict(zip(found, discoveries(list(found.values())), strict=True))
         return {key: (pair, _word(pair, told[key])) for key, pair in found.items()}
+
+    def detectable(self, name: str, corrected: bool = False) -> float:
+        """How large a difference to joint training must be to be told from none, looked at alone: half the width of the 95 %
+        interval, the median over the rows."""
+        gaps = [self.paired(name, label, "joint", corrected).difference for label in study.ROWS if label != "joint"]
+        return float(np.median([(gap.high - gap.low) / 2 for gap in gaps]))
 
     def ranks(self, labels: Sequence[str] = tuple(study.ROWS)) -> Ranks:
         """Ranks by mean score; see `Ranks`."""
