@@ -122,8 +122,18 @@ def test_left_out_data_has_no_part_in_the_guide() -> None:
     assert tested["c"][:2] == again["c"][:2] == (guide.Guide(None, "plain", "plain"), "plain")
     assert tested["c"][2] == pytest.approx(0.3)  # what it lost there against "odd", which it had never seen to be good
     assert again["c"][2] == pytest.approx(0.0)
-    with pytest.raises(ValueError, match="two data sets"):
+    with pytest.raises(ValueError, match="two sources"):
         guide.leave_one_out(SCORES, ASKED, "a")
+
+
+def test_what_comes_from_one_source_is_left_out_together() -> None:
+    kin = {"a": "one", "b": "two", "c": "three", "d": "three"}
+    apart = guide.leave_one_out(SCORES, ASKED, "abcd")
+    together = guide.leave_one_out(SCORES, ASKED, "abcd", kin)
+    assert apart["c"][1] == "odd"  # d, its kin, had told
+    assert together["c"][0] == together["d"][0] == guide.Guide(None, "plain", "plain")
+    with pytest.raises(ValueError, match="two sources"):
+        guide.leave_one_out(SCORES, ASKED, "cd", kin)
 
 
 def test_loss_is_the_distance_from_the_best_row() -> None:

@@ -60,17 +60,24 @@ def make(scores: Scores, questions: Questions, names: Sequence[str]) -> Guide:
     return found
 
 
-def leave_one_out(scores: Scores, questions: Questions, names: Sequence[str]) -> dict[str, tuple[Guide, str, float]]:
+def leave_one_out(
+    scores: Scores, questions: Questions, names: Sequence[str], source: Mapping[str, str] | None = None
+) -> dict[str, tuple[Guide, str, float]]:
     """data set left out -> the guide that the others made, the row it names there, and what that lost against the best row.
 
+    Args:
+        source: data set -> where it comes from. All that come from one source are left out together: the same people with two
+            and with four sensors are no new data. By default each has a source of its own.
+
     Raises:
-        ValueError: fewer than two data sets.
+        ValueError: fewer than two sources.
     """
-    if len(names) < 2:
-        raise ValueError(f"names: expected two data sets or more, found {len(names)}")
+    source = source or {name: name for name in names}
+    if len({source[name] for name in names}) < 2:
+        raise ValueError(f"names: expected data of two sources or more, found {len(names)} of one at most")
     found = {}
     for name in names:
-        guide = make(scores, questions, [other for other in names if other != name])
+        guide = make(scores, questions, [other for other in names if source[other] != source[name]])
         row = guide.follow(name, questions)
         found[name] = guide, row, losses(scores, name)[row]
     return found

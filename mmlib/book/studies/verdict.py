@@ -65,7 +65,7 @@ DATA: dict[str, Data] = {
 SEARCHED = ("two_speed", "motion, two", "emoji", "digits, two", "motion, four", "digits, three")
 
 #: those whose winners have met other seeds
-RUN: tuple[str, ...] = ("two_speed", "motion, two", "emoji", "digits, two")
+RUN: tuple[str, ...] = ("two_speed", "motion, two", "emoji", "digits, two", "motion, four", "digits, three")
 
 
 #: whose winners' time and memory is measured, on a machine that does nothing else
