@@ -40,7 +40,7 @@ $(READY): requirements.txt requirements-hashes.txt pyproject.toml
 # Tried once; without npm the pages use a CDN, and this says so each time until npm is there.
 $(VENDOR): tools/vendor.py $(READY)
 	@$(BIN)/python tools/vendor.py
-	@if test -d $(@D)/mathjax; then touch $@; fi
+	@if test -d $(@D)/katex; then touch $@; fi
 
 $(SITE): $(SOURCES) $(wildcard book/assets/vendor/versions.txt) | $(READY) $(VENDOR)
 	@echo "== building the book"
@@ -50,7 +50,7 @@ $(SITE): $(SOURCES) $(wildcard book/assets/vendor/versions.txt) | $(READY) $(VEN
 
 book: $(SITE)
 	@if test book/assets/vendor/versions.txt -nt $(SITE); then rm $(SITE); $(MAKE) --no-print-directory $(SITE); fi
-	@test -d $(dir $(VENDOR))mathjax || echo "NOTE: without npm, math and widgets come from a CDN when a page is opened."
+	@test -d $(dir $(VENDOR))katex || echo "NOTE: without npm, math is set by a script from a CDN when a page is opened."
 	@echo "The book: $(CURDIR)/_build/html/index.html    (make serve shows it at http://127.0.0.1:8000)"
 
 test: lint unit notebooks site

@@ -16,6 +16,7 @@ import address
 import chapter
 import mmlib_book
 import mmlib_execution
+import mmlib_light
 import nbformat
 import pytest
 import set_address
@@ -191,10 +192,10 @@ def test_every_chapter_is_up_to_date(path: Path) -> None:
 
 FAKE_NPM = """#!/bin/sh
 while [ $# -gt 0 ]; do [ "$1" = --prefix ] && d=$2; shift; done
-mkdir -p "$d/node_modules/mathjax/es5" "$d/node_modules/@jupyter-widgets/html-manager/dist"
-echo math > "$d/node_modules/mathjax/es5/tex-svg-full.js"
-echo embed > "$d/node_modules/@jupyter-widgets/html-manager/dist/embed.js"
-echo font > "$d/node_modules/@jupyter-widgets/html-manager/dist/a.woff2"
+mkdir -p "$d/node_modules/katex/dist/fonts"
+echo math > "$d/node_modules/katex/dist/katex.min.js"
+echo style > "$d/node_modules/katex/dist/katex.min.css"
+echo font > "$d/node_modules/katex/dist/fonts/a.woff2"
 """
 
 
@@ -209,12 +210,12 @@ def test_assets_are_put_where_the_pages_look_and_fetched_once(tmp_path: Path) ->
     target = tmp_path / "vendor"
     npm = fake_npm(tmp_path, FAKE_NPM)
     assert vendor.fetch(target, npm)
-    assert (target / mmlib_book.MATHJAX).read_text() == "math\n"
-    assert (target / mmlib_book.WIDGETS).read_text() == "embed\n"
-    assert (target / "ipywidgets" / "a.woff2").exists()
+    assert (target / mmlib_light.KATEX).read_text() == "math\n"
+    assert (target / mmlib_light.KATEX_CSS).read_text() == "style\n"
+    assert (target / "katex" / "fonts" / "a.woff2").exists()
     assert vendor.have_all(target)
     assert vendor.fetch(target, "/no/such/npm")  # not asked again
-    (target / "versions.txt").write_text("mathjax@3.0.0\n")
+    (target / "versions.txt").write_text("katex@0.1.0\n")
     assert not vendor.have_all(target)  # another version is fetched again
 
 
@@ -233,7 +234,7 @@ def test_without_npm_nothing_is_written_and_it_says_so(
 def test_a_failing_npm_is_not_hidden(tmp_path: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError):
         vendor.fetch(tmp_path / "vendor", fake_npm(tmp_path, "#!/bin/sh\nexit 7\n"))
-    with pytest.raises(FileNotFoundError, match=r"tex-svg-full\.js"):
+    with pytest.raises(FileNotFoundError, match=r"katex\.min\.js"):
         vendor.fetch(tmp_path / "vendor", fake_npm(tmp_path, "#!/bin/sh\nexit 0\n"))
 
 
@@ -348,21 +349,23 @@ def test_thebe_goes_and_the_page_says_what_it_is() -> None:
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_math_is_local_where_it_was_fetched_and_said_not_to_be_elsewhere(
+def test_math_is_set_here_where_katex_was_fetched_and_said_not_to_be_elsewhere(
     there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
     monkeypatch.setattr(mmlib_book, "VENDOR", tmp_path)
-    monkeypatch.setattr(mmlib_book.logger, "info", lambda text, *args: said.append(text % args))
+    monkeypatch.setattr(mmlib_book.logger, "info", lambda text, *args: said.append(text % args if args else text))
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     if there:
-        for name in (mmlib_book.MATHJAX, mmlib_book.WIDGETS):
+        for name in (mmlib_light.KATEX, mmlib_light.KATEX_CSS):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).touch()
-    config: Any = SimpleNamespace(html_static_path=["css"], mathjax_path="https://cdn.example/x.js", nb_ipywidgets_js={"cdn": {}})
+    config: Any = SimpleNamespace(html_static_path=["css"])
     mmlib_book.serve_locally(SimpleNamespace(), config)  # type: ignore[arg-type]
-    assert (config.mathjax_path == mmlib_book.MATHJAX) == there
     assert (str(tmp_path) in config.html_static_path) == there
     assert ("CDN" in " ".join(said)) != there
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert not mmlib_book.vendored()  # KaTeX without anything to run it
 
 
 # notebooks executed once

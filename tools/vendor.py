@@ -1,8 +1,8 @@
-"""Bring the scripts that the book's pages serve themselves: MathJax and the ipywidgets manager, versions pinned.
+"""Bring what sets the book's math when it is built: KaTeX, its style and its fonts, the version pinned.
 
     python tools/vendor.py
 
-Needs npm. Without it nothing is fetched and the pages load both from a CDN; the build says so.
+Needs npm. Without it nothing is fetched, and the pages set their math by MathJax from a CDN; the build says so.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from pathlib import Path
 from set_up import how_to
 
 VENDOR = Path(__file__).resolve().parents[1] / "book" / "assets" / "vendor"
-PACKAGES = ("mathjax@3.2.2", "@jupyter-widgets/html-manager@1.0.15")
+PACKAGES = ("katex@0.16.22",)
 #: package folder, files in it, folder under `VENDOR`
 FILES = (
-    ("mathjax/es5", "tex-svg-full.js", "mathjax"),
-    ("@jupyter-widgets/html-manager/dist", "embed.js", "ipywidgets"),
-    ("@jupyter-widgets/html-manager/dist", "*.woff2", "ipywidgets"),
+    ("katex/dist", "katex.min.js", "katex"),
+    ("katex/dist", "katex.min.css", "katex"),
+    ("katex/dist/fonts", "*.woff2", "katex/fonts"),
 )
 
 
@@ -60,11 +60,11 @@ def fetch(vendor: Path = VENDOR, npm: str | None = None) -> bool:
 
 def main(vendor: Path = VENDOR) -> None:
     if fetch(vendor):
-        print(f"math and widgets are served with the pages, from {vendor}")
+        print(f"math is set when the book is built, by what is in {vendor}")
         return
     print(
-        "NOTE: npm was not found. The book builds all the same, but its pages will load math and widgets from a CDN.",
-        "To serve them with the pages, install npm and run this again:",
+        "NOTE: npm was not found. The book builds all the same, but its pages will set their math by MathJax from a CDN.",
+        "To have it set when the book is built, install npm and run this again:",
         how_to("npm"),
         sep="\n",
         file=sys.stderr,

@@ -1,7 +1,8 @@
 """Sphinx extension of this book: repairs and checks of what Jupyter Book 1 writes.
 
-- pages load nothing from elsewhere: math and widgets are served from book/assets/vendor where ``tools/vendor.py`` has
-  put them; without them the pages use the CDN, and the build says so. The scripts of sphinx-thebe go;
+- pages load nothing from elsewhere, and little at all (`mmlib_light`): math is set when the book is built, by what
+  ``tools/vendor.py`` has put into book/assets/vendor; without it the pages set it by MathJax from a CDN, and the build says
+  so. The scripts of sphinx-thebe go;
 - every image says what it shows: one without alternative text is a warning, and warnings are errors here;
 - the cache of executed notebooks goes when the library or a stored result has changed;
 - accessibility faults of the theme are mended, and a misreading of docstrings;
@@ -17,6 +18,7 @@ from typing import Any
 
 from docutils import nodes
 from mmlib_execution import prepare_cache
+from mmlib_light import KATEX, can_set, lighten
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.util import logging
@@ -24,8 +26,6 @@ from sphinx.util import logging
 logger = logging.getLogger(__name__)
 
 VENDOR = Path(__file__).resolve().parents[1] / "assets" / "vendor"
-MATHJAX = "mathjax/tex-svg-full.js"
-WIDGETS = "ipywidgets/embed.js"
 
 #: (what the theme and its helpers write, what they should write)
 REPAIRS: list[tuple[str | re.Pattern[str], str]] = [
@@ -58,19 +58,17 @@ IMAGES = re.compile(r"<img\b[^>]*>|<svg\b[^>]*\brole=[\"']img[\"'][^>]*>", re.IG
 
 
 def vendored() -> bool:
-    """Whether the npm assets are there to be served."""
-    return (VENDOR / MATHJAX).exists() and (VENDOR / WIDGETS).exists()
+    """Whether the npm assets are there, and node to use them: then no page asks anyone for anything."""
+    return can_set(VENDOR)
 
 
 def serve_locally(app: Sphinx, config: Config) -> None:
-    """Point math and widgets at the local copies, or say that the pages will ask a CDN."""
+    """Serve KaTeX's style and fonts with the pages, or say that the pages will ask a CDN."""
     if vendored():
         config.html_static_path = [*config.html_static_path, str(VENDOR)]
-        config.mathjax_path = MATHJAX
-        config.nb_ipywidgets_js = {WIDGETS: {}}
     else:
-        logger.info("NOTE: math and widgets are not in %s: these pages load them from a CDN.", VENDOR)
-        logger.info("      Run 'python tools/vendor.py' (it needs npm) to serve them with the pages.")
+        logger.info("NOTE: KaTeX is not in %s, or there is no node: the pages set their math by MathJax from a CDN.", VENDOR)
+        logger.info("      Run 'python tools/vendor.py' (it needs npm) to have it set when the book is built.")
 
 
 def renew_cache(app: Sphinx, config: Config) -> None:
@@ -90,9 +88,6 @@ def drop_thebe(app: Sphinx, pagename: str, templatename: str, context: dict[str,
     for key in ("script_files", "css_files"):
         context[key][:] = [file for file in context[key] if not from_thebe(file)]
     tags = context.get("metatags", "")
-    # the Play button of ipywidgets looks for its <i>, which Font Awesome would replace by an <svg>
-    if any("widget-state" in str(getattr(file, "attributes", {}).get("type", "")) for file in context["script_files"]):
-        tags += '\n<script>window.FontAwesomeConfig={autoReplaceSvg:"nest"}</script>'
     if app.config.mmlib_book_description and 'name="description"' not in tags:
         tags += f'\n<meta name="description" content="{html.escape(app.config.mmlib_book_description)}" />'
     context["metatags"] = tags
@@ -155,6 +150,7 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
     icon = Path(app.config.html_favicon or "").name
     entry = doorway(f"{app.config.master_doc}.html", app.config.html_title or app.config.project, icon and f"_static/{icon}")
     (out / "index.html").write_text(entry, "utf8")
+    lighten(out, VENDOR / KATEX if vendored() else None)
     for path in sorted(out.rglob("*.html")):
         page = path.read_text("utf8")
         better = repair(page)

@@ -40,8 +40,16 @@ def test_page_opens_without_an_error_or_a_request_to_anyone(name: str, dark: boo
     assert browser.run("document.documentElement.dataset.theme") == ("dark" if dark else "light")
     assert all(ratio >= 4.5 for ratio in browser.run("look.contrasts()"))
     if vendored() and browser.run("document.querySelectorAll('article .math').length"):
-        assert browser.run("document.querySelectorAll('mjx-container svg').length") > 0
-    assert browser.run("document.querySelectorAll('mjx-merror, [data-mml-node=merror]').length") == 0
+        assert browser.run("[...document.querySelectorAll('article .math')].every(e => e.querySelector('.katex math'))")
+        seen = "[...document.querySelectorAll('.katex-html')].filter(e => e.getClientRects().length)"  # others are folded away
+        assert browser.run(f"{seen}.every(e => e.getBoundingClientRect().height > 0)")
+        assert browser.run("[...document.fonts].some(f => f.family.startsWith('KaTeX') && f.status === 'loaded')")
+    assert browser.run("document.querySelectorAll('.katex-error, mjx-merror').length") == 0
+    icons = "[...document.querySelectorAll('svg.svg-inline--fa')].filter(e => e.getClientRects().length)"
+    assert browser.run(f"{icons}.length") > 2
+    assert browser.run(f"{icons}.every(e => e.getBoundingClientRect().height > 8)")
+    loaded = [url for url in browser.requests() if "fontawesome" in url or "mathjax" in url or "searchindex" in url]
+    assert not vendored() or not loaded
 
 
 @pytest.mark.parametrize("name", documents())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from functools import cache
@@ -79,11 +80,28 @@ def test_style_sheets_load_nothing_from_elsewhere(site: Path) -> None:
         assert not re.search(r"url\(\s*['\"]?(?:https?:)?//", text), path
 
 
-def test_math_and_widgets_are_served_with_the_pages(site: Path) -> None:
+def test_math_is_set_and_its_style_is_served_with_the_pages(page: Page, site: Path) -> None:
     if not vendored():
-        pytest.skip("npm was not found when the book was built: its pages load math and widgets from a CDN")
-    assert (site / "_static" / "mathjax" / "tex-svg-full.js").stat().st_size > 1e6
-    assert (site / "_static" / "ipywidgets" / "embed.js").stat().st_size > 1e6
+        pytest.skip("npm was not found when the book was built: its pages set their math by MathJax from a CDN")
+    written = page.source.count('class="math notranslate nohighlight"')
+    assert page.source.count("<math ") >= written
+    assert not re.search(r"\\\(|\\\[(?!\d)", re.sub(r"<(pre|code|script|annotation)\b.*?</\1>", "", page.source, flags=re.DOTALL))
+    assert ("katex.min.css" in page.source) == ('class="katex' in page.source)
+    assert (site / "_static" / "katex" / "katex.min.css").stat().st_size > 1e4
+    assert list((site / "_static" / "katex" / "fonts").glob("*.woff2"))
+
+
+ASSETS = 160_000  #: bytes, compressed: all scripts and styles of a page, of which the theme has most
+
+
+def test_page_loads_little_beside_its_own_text(page: Page) -> None:
+    """What a reader waits for at the first page of all; fonts of formulas (some 60 kB) and the page itself come on top."""
+    names = [a["src"] for a in page.all("script") if "src" in a]
+    names += [a["href"] for a in page.all("link") if a.get("rel") == "stylesheet"]
+    files = {(page.path.parent / urlsplit(name).path).resolve() for name in names if not urlsplit(name).netloc}
+    assert len(files) > 5
+    assert sum(len(gzip.compress(file.read_bytes())) for file in files) < ASSETS
+    assert vendored() is False or not any("mathjax" in name or "fontawesome" in name for name in names)
 
 
 def test_every_picture_is_described(page: Page) -> None:
