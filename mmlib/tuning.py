@@ -79,6 +79,11 @@ class Tuned:
         return int(np.argmax([trial.score for trial in self.trials]))
 
     @property
+    def score(self) -> float:
+        """Mean validation accuracy of the chosen trial. The best of many: a little too large."""
+        return self.trials[self.chosen].score
+
+    @property
     def best(self) -> Setting:
         """The chosen setting, under the label of the one that was given."""
         return self.trials[self.chosen].setting.with_(self.label)

@@ -62,6 +62,7 @@ def test_tune_chooses_by_validation_on_seeds_of_its_own() -> None:
     assert [t.score for t in found.trials] == pytest.approx(means)
     assert found.chosen == int(np.argmax(means))
     assert found.best == found.trials[found.chosen].setting.with_("joint")
+    assert found.score == max(trial.score for trial in found.trials)
     assert found.frame["val_accuracy"].is_monotonic_decreasing
     assert found.frame.index[0] == found.chosen
     assert "4 trials x 2 seeds, 8 runs" in str(found)
@@ -192,4 +193,4 @@ def test_choices_of_the_verdict_are_those_of_its_trials() -> None:
 def test_no_search_of_the_verdict_ends_below_its_defaults(name: str) -> None:
     for label, found in searches(name).items():
         assert len(found.trials) == verdict.BUDGET
-        assert found.trials[found.chosen].score >= found.trials[0].score, label
+        assert found.score >= found.trials[0].score, label

@@ -22,7 +22,7 @@ TABLE = verdict.Table()
 def test_every_row_of_every_data_set_was_run_on_ten_fresh_seeds() -> None:
     for name in study.RUN:
         stored = results.load(f"verdict_{study.key(name)}")
-        assert stored.seeds == list(range(study.SEEDS))
+        assert stored.seeds == list(range(study.DATA[name].seeds))
         assert {s.label for s in stored.settings} == {
             f"{label}, {name}" for label in [*study.labels(name), *(f"{row}{study.PLAIN}" for row in study.ROWS)]
         }
@@ -93,7 +93,7 @@ def test_all_differences_are_corrected_together() -> None:
 def test_other_samples_widen_the_interval_by_the_overlap() -> None:
     for name in study.RUN:
         plain, wide = (TABLE.paired(name, "MLA", "joint", corrected=c).difference for c in (False, True))
-        times = np.sqrt(1 + study.SEEDS * study.DATA[name].overlap)
+        times = np.sqrt(1 + study.DATA[name].seeds * study.DATA[name].overlap)
         assert wide.mean == plain.mean
         assert wide.high - wide.mean == pytest.approx(times * (plain.high - plain.mean))
 

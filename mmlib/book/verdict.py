@@ -74,9 +74,7 @@ class Table:
     def single(self, name: str) -> str:
         """The row of the single modality that was best on the validation data of the search."""
         found = searches(name)
-        return max(
-            (f"{m} alone" for m in study.DATA[name].modalities), key=lambda row: found[row].trials[found[row].chosen].score
-        )
+        return max((f"{m} alone" for m in study.DATA[name].modalities), key=lambda row: found[row].score)
 
     def paired(self, name: str, label: str, other: str, corrected: bool = False) -> Paired:
         """``label`` minus ``other``, seed by seed.
@@ -157,7 +155,7 @@ def ranks(scores: NDArray[np.float64], labels: Sequence[str]) -> Ranks:
 def tuning_gain(name: str, label: str) -> float:
     """What the search brought a row, in validation accuracy: the chosen trial minus the defaults; never below 0."""
     found = searches(name)[label]
-    return found.trials[found.chosen].score - found.trials[0].score
+    return found.score - found.trials[0].score
 
 
 def questions(names: Sequence[str], margin: float = MARGIN) -> dict[str, Callable[[str], bool]]:

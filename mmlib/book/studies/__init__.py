@@ -75,7 +75,7 @@ for _name in verdict.SEARCHED:
         partial(verdict.tried, _name), verdict.TRIAL_SEEDS, chooses=True, first=FIRST_SEED
     )
 for _name in verdict.RUN:
-    STUDIES[f"verdict_{verdict.key(_name)}"] = Study(partial(verdict.chosen, _name), verdict.SEEDS)
+    STUDIES[f"verdict_{verdict.key(_name)}"] = Study(partial(verdict.chosen, _name), verdict.DATA[_name].seeds)
 STUDIES["verdict_cost"] = Study(verdict.costs, 5)
 
 __all__ = ["STUDIES", "Study"]
