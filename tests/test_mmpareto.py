@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mmlib.data.core import Batch
@@ -39,6 +39,7 @@ def test_a_clipped_point_is_not_enlarged_beyond_the_sum() -> None:
 
 
 @given(seed=st.integers(0, 9999), size=st.integers(2, 6), scale=st.floats(1e-3, 1e3), gamma=st.floats(0.1, 5))
+@example(seed=0, size=2, scale=825.0, gamma=1.0)
 @settings(max_examples=80, deadline=None)
 def test_properties(seed: int, size: int, scale: float, gamma: float) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -53,11 +54,15 @@ def test_properties(seed: int, size: int, scale: float, gamma: float) -> None:
     if joint @ unimodal >= 0:
         torch.testing.assert_close(g, gamma * (joint + unimodal))
         return
-    a = torch.linspace(0, 1, 20001, dtype=torch.float64)[:, None]
-    points = a * joint + (1 - a) * unimodal  # a search for the shortest
-    shortest = points[points.norm(dim=1).argmin()]
+    low, high = 0.0, 1.0
+    for _ in range(3):  # a search for the shortest, finer each time: one gradient may be a thousand times the other
+        a = torch.linspace(low, high, 2001, dtype=torch.float64)[:, None]
+        points = a * joint + (1 - a) * unimodal
+        best = int(points.norm(dim=1).argmin())
+        low, high = float(a[max(best - 1, 0)]), float(a[min(best + 1, 2000)])
+    shortest = points[best]
     cosine = F.cosine_similarity(g, shortest, dim=0)
-    assert shortest.norm() < 1e-3 * joint.norm() or cosine > 0.99
+    assert shortest.norm() < 1e-3 * min(joint.norm(), unimodal.norm()) or cosine > 0.999
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.3, 1e-4])

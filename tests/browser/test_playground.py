@@ -146,9 +146,7 @@ def test_a_link_to_a_story_plays_it(browser: Chromium, address: str) -> None:
 
 def test_controls_of_other_methods_are_out_of_the_way(opened: Chromium) -> None:
     for method, there in {"joint": [], "ogm": ["alpha"], "mla": ["ridge"], "multi_loss": ["weight", "predict"]}.items():
-        opened.run(
-            f"(e => {{ e.value = '{method}'; e.dispatchEvent(new Event('change')); }})(document.getElementById('pg-method'))"
-        )
+        choose(opened, method)
         names = ["alpha", "weight", "blendFast", "predict", "ridge"]
         shown = [n for n in names if opened.run(f"document.getElementById('pg-{n}').offsetHeight > 0")]
         assert shown == there
@@ -214,6 +212,22 @@ def test_it_fits_a_phone_and_its_buttons_a_finger(browser: Chromium, address: st
 def test_it_works_from_a_file(browser: Chromium, site: Path) -> None:
     browser.visit("about:blank")
     browser.visit(f"file://{site}/{PAGE}")
+    browser.run("document.querySelector('.pg-bar').children[1].click()")
+    assert browser.run("playground.run.epochs") == 1
+    choose(browser, "mla")
+    assert "method=mla" in browser.run("location.hash")
+    assert browser.errors() == []
+
+
+def choose(browser: Chromium, method: str) -> None:
+    change = f"(e => {{ e.value = '{method}'; e.dispatchEvent(new Event('change')); }})"
+    browser.run(f"{change}(document.getElementById('pg-method'))")
+
+
+@pytest.mark.parametrize("address_of", ["%", "=&=", "method=", "lr=1e999&seed=-3", "a=" + "b" * 5000])
+def test_any_address_gives_a_playground(address_of: str, browser: Chromium, address: str) -> None:
+    browser.visit("about:blank")
+    browser.visit(f"{address}/{PAGE}#{address_of}")
     browser.run("document.querySelector('.pg-bar').children[1].click()")
     assert browser.run("playground.run.epochs") == 1
     assert browser.errors() == []

@@ -70,7 +70,7 @@
   const play = make("button", { type: "button", class: "pg-main", onclick: () => (playing ? pause() : start()) }, "Play");
   const step = make("button", { type: "button", onclick: () => oneEpoch() }, "One epoch");
   const reset = make("button", { type: "button", onclick: () => again(run.config) }, "Reset");
-  const where = make("output", { class: "pg-where" });
+  const where = make("span", { class: "pg-where" });
   const says = make("p", { class: "pg-says" });
   const status = make("p", { class: "pg-hidden", role: "status" });
   const pictures = {
@@ -111,7 +111,7 @@
     }
     // a position from 0 to 200, evenly in the logarithm where the number is one of scale
     const scale = log ? [Math.log(low), Math.log(high)] : [low, high];
-    const shown = make("output", { for: id });
+    const shown = make("span", { class: "pg-shown" }); // no live text: the slider itself says its value
     const input = make("input", { id, type: "range", min: 0, max: 200, step: 1, oninput: () => show(value()), onchange: changed });
     let exact = null; // what was set, finer than a position
     const value = () => {
@@ -174,7 +174,7 @@
 
   /** A setting by the address: a story's heading, or name=value pairs. Null where it has neither. */
   function fromAddress() {
-    const text = decodeURIComponent(location.hash.slice(1));
+    const text = location.hash.slice(1);
     const story = Object.keys(HEADINGS).find((name) => HEADINGS[name] === text);
     if (story) return { story };
     return text.includes("=") ? { set: Object.fromEntries(new URLSearchParams(text)) } : null;
