@@ -46,6 +46,15 @@ def test_a_long_formula_may_break() -> None:
     assert "mm-unbroken" not in mmlib_light.with_math(page, {(tex, False): "X"}, "k.css")
 
 
+def test_a_long_line_of_math_can_be_scrolled_by_keyboard() -> None:
+    long = r"a = \frac{b + c}{d + e} \quad f = \frac{g + h}{i + j}"
+    page = PAGE.format(DIV.format(rf"\[{long}\]") + DIV.format(r"\[x\]"))
+    made = {(long, True): '<span class="katex-display">L</span>', ("x", True): '<span class="katex-display">X</span>'}
+    better = mmlib_light.with_math(page, made, "k.css")
+    assert '<span class="katex-display" tabindex="0">L</span>' in better
+    assert '<span class="katex-display">X</span>' in better
+
+
 def test_a_page_without_math_loads_no_style_for_it() -> None:
     assert "k.css" not in mmlib_light.with_math(PAGE.format("plain, also of katex"), {}, "k.css")
 

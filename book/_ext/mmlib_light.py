@@ -83,7 +83,13 @@ def with_math(page: str, made: dict[tuple[str, bool], str], css: str) -> str:
 
     def formula(match: re.Match[str]) -> str:
         display = match["display"]
-        return made[html.unescape(match["inline"] if display is None else display), display is not None]
+        if display is None:
+            return made[html.unescape(match["inline"]), False]
+        whole = made[html.unescape(display), True]
+        if len(display) < SHORT:
+            return whole
+        # on a phone it scrolls by itself, which a keyboard must reach
+        return whole.replace('<span class="katex-display">', '<span class="katex-display" tabindex="0">', 1)
 
     def element(match: re.Match[str]) -> str:
         whole = match[1] + DELIMITED.sub(formula, match[3]) + match[4]
