@@ -189,7 +189,7 @@ def test_choices_of_the_verdict_are_those_of_its_trials() -> None:
     assert verdict.choices() == choose()
 
 
-@pytest.mark.parametrize("name", verdict.SEARCHED)
+@pytest.mark.parametrize("name", verdict.RUN)
 def test_no_search_of_the_verdict_ends_below_its_defaults(name: str) -> None:
     for label, found in searches(name).items():
         assert len(found.trials) == verdict.BUDGET

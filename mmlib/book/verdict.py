@@ -29,7 +29,7 @@ def choose() -> dict[str, dict[str, int]]:
     """data -> label -> the number of the trial with the highest validation accuracy, for all data whose trials are stored; for
     labels that end in "as they are" among the trials without a normalisation."""
     made: dict[str, dict[str, int]] = {}
-    for name in study.SEARCHED:
+    for name in study.RUN:
         found = searches(name)
         made[name] = {label: search.chosen for label, search in found.items()}
         made[name] |= {f"{label}{study.PLAIN}": _plain(found[label]) for label in study.ROWS}
@@ -43,7 +43,7 @@ def _plain(found: tuning.Tuned) -> int:
 
 
 class Table:
-    """The ten fresh runs of every row, on all data sets whose winners were run.
+    """The fresh runs of every row, ten or more a data set.
 
     Where classes are of very different size, ``score`` is balanced accuracy, elsewhere accuracy.
     """

@@ -70,7 +70,7 @@ STUDIES: dict[str, Study] = {
     "dose_rates": Study(scale.dose_rates, 3, chooses=True),
     "dose": Study(scale.dose, 10),
 }
-for _name in verdict.SEARCHED:
+for _name in verdict.RUN:
     STUDIES[f"verdict_trials_{verdict.key(_name)}"] = Study(
         partial(verdict.tried, _name), verdict.TRIAL_SEEDS, chooses=True, first=FIRST_SEED
     )
