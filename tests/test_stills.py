@@ -130,7 +130,8 @@ def test_the_extension_drops_the_stills_and_the_png_beside_html_but_no_other() -
 
 @pytest.mark.slow
 def test_the_builder_of_the_book_writes_no_png(tmp_path: Path) -> None:
-    cells = [nbformat.v4.new_markdown_cell("# Title\n\n<!-- exercise: ex-a -->\n**Exercise. Why?** Say [x](a.ipynb).")]
+    cells = [nbformat.v4.new_markdown_cell("# Title\n\n<!-- exercise: ex-a -->\n**Exercise 1.1. Why?** Say [x](a.ipynb).")]
+    cells.append(nbformat.v4.new_markdown_cell("<details>\n<summary>Hint</summary>\n\nLook.\n\n</details>"))
     cells.append(nbformat.v4.new_markdown_cell("<details>\n<summary>Solution</summary>\n\nBecause $x$.\n\n</details>"))
     for thing in shown():
         output = nbformat.v4.new_output("display_data", thing._repr_mimebundle_())
@@ -153,3 +154,4 @@ def test_the_builder_of_the_book_writes_no_png(tmp_path: Path) -> None:
     assert not list((out / "_images").glob("*"))
     assert '<div class="exercise admonition" id="ex-a">' in page
     assert 'class="solution dropdown admonition"' in page
+    assert re.search(r'class="[^"]*\bdropdown\b[^"]*\bmm-hint\b', page)

@@ -4,10 +4,10 @@ Written in a chapter, or on a page of prose             in the book
 ``[Wang et al. (2020)](https://arxiv.org/abs/...)``      a citation that leads to the bibliography
 ``([Wang et al., 2020](https://arxiv.org/abs/...))``     the same, in brackets
 ``[`mmlib.fit`](../book/api.md)``                        a link to the documentation of that name
-``<!-- exercise: ex-label -->``, then a paragraph that   a numbered exercise, up to the next exercise, solution or
-starts with ``**Exercise. Title.**``                     heading, or the end of the cell
-``<details>``, ``<summary>Solution</summary>``,          the folded solution of the exercise before it
-a blank line, the text, ``</details>``
+``<!-- exercise: ex-label -->``, then a paragraph that   a numbered exercise, up to the next exercise, hint, solution
+starts with ``**Exercise 4.2. Title.**``                 or heading, or the end of the cell; the book counts by itself
+``<details>``, ``<summary>Solution</summary>``,          the folded solution of the exercise before it; ``Hint`` in its
+a blank line, the text, ``</details>``                   place makes a folded hint
 
 A table with intervals gets a link to the page on statistics.
 Figures shed what they carry for viewers that take no SVG (`mmlib.book.inline_svg`).
@@ -26,9 +26,9 @@ from mmlib_papers import Paper
 from sphinx.application import Sphinx
 
 MARK = r"<!-- exercise: (?P<label>[\w-]+) -->\n"
-EXERCISE = rf"^{MARK}\*\*Exercise\. (?P<text>(?:(?!<!-- exercise: |<details>|#{{2,6}} ).*(?:\n|\Z))*)"
-SOLUTION = r"^<details>\n<summary>Solution</summary>\n\n(?P<solved>(?s:.*?))\n*</details>$"
-EITHER = re.compile(f"{EXERCISE}|{SOLUTION}", re.MULTILINE)
+EXERCISE = rf"^{MARK}\*\*Exercise (?P<number>\d+\.\d+)\. (?P<text>(?:(?!<!-- exercise: |<details>|#{{2,6}} ).*(?:\n|\Z))*)"
+FOLD = r"^<details>\n<summary>(?P<fold>Solution|Hint)</summary>\n\n(?P<folded>(?s:.*?))\n*</details>$"
+EITHER = re.compile(f"{EXERCISE}|{FOLD}", re.MULTILINE)
 API = re.compile(r"\[`(mmlib(?:\.\w+)+)`\]\((?:\.\./book/)?api\.md\)")
 #: a page of the book, as a chapter names it
 PAGE = re.compile(r"([\w./-]+)\.(?:ipynb|md)(#[\w-]+)?")
@@ -59,7 +59,7 @@ class Converter:
         """MyST of a text in plain Markdown.
 
         Raises:
-            ValueError: a solution without an exercise, or a second one.
+            ValueError: a hint or a solution without an exercise, or a second solution.
         """
         for paper in self.papers:
             if paper.address:
@@ -72,9 +72,12 @@ class Converter:
             self.exercise = match["label"]
             return f"`````{{exercise}}\n:label: {self.exercise}\n**{match['text'].strip()}\n`````\n\n"
         if not self.exercise:
-            raise ValueError("a solution: expected an exercise before it, each with one solution at most, found none")
+            what = match["fold"].lower()
+            raise ValueError(f"a {what}: expected an exercise before it, each with one solution at most, found none")
+        if match["fold"] == "Hint":
+            return f"`````{{admonition}} Hint\n:class: dropdown mm-hint\n\n{match['folded'].strip()}\n`````\n"
         label, self.exercise = self.exercise, ""
-        return f"`````{{solution}} {label}\n:class: dropdown\n\n{match['solved'].strip()}\n`````\n"
+        return f"`````{{solution}} {label}\n:class: dropdown\n\n{match['folded'].strip()}\n`````\n"
 
 
 def noise(text: str) -> list[str]:
@@ -82,12 +85,12 @@ def noise(text: str) -> list[str]:
     for code in (r"^( *)(`{3,}|~{3,})(?! *\{).*?^\1\2", r"\$\$.*?\$\$", r"(?<![}`\w])`[^`\n]+`(?!`)", r"\$[^$\n]+\$"):
         text = re.sub(code, "code", text, flags=re.MULTILINE | re.DOTALL)
     found = [f"{what}: {match[0].strip()[:60]!r}" for what, pattern in NOISE.items() for match in pattern.finditer(text)]
-    marks = (text.count("<!-- exercise: "), len(re.findall(MARK + r"\*\*Exercise\. [^*]+\*\*", text)))
-    folds = (text.count("<details>"), text.count("</details>"), len(re.findall(SOLUTION, text, re.MULTILINE)))
+    marks = (text.count("<!-- exercise: "), len(re.findall(MARK + r"\*\*Exercise \d+\.\d+\. [^*]+\*\*", text)))
+    folds = (text.count("<details>"), text.count("</details>"), len(re.findall(FOLD, text, re.MULTILINE)))
     if len(set(marks)) > 1:
-        found.append("an exercise: expected '<!-- exercise: label -->' and below it '**Exercise. Title.**'")
+        found.append("an exercise: expected '<!-- exercise: label -->' and below it '**Exercise 4.2. Title.**'")
     if len(set(folds)) > 1:
-        found.append("a solution: expected <details>, <summary>Solution</summary>, a blank line, text, </details>")
+        found.append("a solution or a hint: expected <details>, <summary>Solution</summary>, a blank line, text, </details>")
     return found
 
 
