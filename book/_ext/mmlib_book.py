@@ -19,6 +19,7 @@ from typing import Any
 from docutils import nodes
 from mmlib_execution import prepare_cache
 from mmlib_light import KATEX, can_set, lighten
+from mmlib_style import bundle
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.util import logging
@@ -32,6 +33,16 @@ REPAIRS: list[tuple[str | re.Pattern[str], str]] = [
     # an element outside all landmarks
     ('<div id="pst-primary-sidebar" class=', '<div id="pst-primary-sidebar" role="complementary" aria-label="Book" class='),
     # the accessible name lacks the visible text
+    # light or dark from the first line on, and not when the theme's script is there
+    (
+        'document.documentElement.dataset.theme = localStorage.getItem("theme") || "auto";',
+        (
+            "document.documentElement.dataset.theme = ((asked) => asked !== 'auto' ? asked : "
+            "matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light')(localStorage.getItem('theme') || 'auto');"
+        ),
+    ),
+    # a picture of 8 kB beside a word that says the same
+    (re.compile(r'<img alt="Colab logo"[^>]*>'), ""),
     (re.compile(r'(<button class="btn search-button-field[^>]*?) aria-label="[^"]*"'), r"\1"),
     # docutils: a deprecated role, and a list without items
     (' role="doc-biblioentry"', ""),
@@ -158,6 +169,7 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
             path.write_text(better, "utf8")
         for problem in problems(better, allow_cdn=not vendored()):
             logger.warning("%s: %s", path.relative_to(out), problem, type="mmlib_book", subtype="page")
+    bundle(out)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -168,5 +180,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", drop_thebe, priority=900)
     app.connect("doctree-read", need_alt)
     app.connect("autodoc-process-docstring", plain_attributes, priority=900)  # after napoleon
-    app.connect("build-finished", finish)
+    app.connect("build-finished", finish, priority=900)  # the theme writes a style sheet then, too
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

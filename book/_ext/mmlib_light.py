@@ -3,11 +3,15 @@
 - math is set when the book is built: KaTeX, run once by node, writes HTML and MathML; no script is left for the reader. Without
   npm and node (`mmlib_book.vendored`) the pages keep Sphinx's MathJax, from a CDN;
 - icons are the shapes themselves, inline, instead of Font Awesome's one and a half megabytes of script;
+- scripts wait until the page is read;
+- sounds are files that wait until they are played;
 - what a page has no use for goes: the search index outside the search page, styles of parts that it does not have.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import importlib.util
 import json
@@ -21,6 +25,7 @@ from typing import Any
 
 KATEX = "katex/katex.min.js"  #: below the folder of npm assets; only the build reads it
 KATEX_CSS = "katex/katex.min.css"
+SOUNDS = "sounds"  #: below the folder of static files
 
 #: what Sphinx writes of a formula: inline in \(..\), displayed in \[..\]
 FORMULA = re.compile(r'(<(span|div) class="math notranslate nohighlight"[^>]*>)(.*?)(</\2>)([,.;:!?)]*)', re.DOTALL)
@@ -44,11 +49,22 @@ _STYLES = {"fa-solid", "fa-regular", "fa-brands", "fa-lg", "fa-fw"}
 _SHAPE = re.compile(r'(?:"([\w-]+)"|\b(\w+)):\[(\d+),(\d+),\[([^\]]*)\],"[0-9a-f]+","([^"]+)"\]')
 FONT_AWESOME = re.compile(r'<script\b[^>]*\bsrc="[^"]*fontawesome\.js[^"]*"[^>]*></script>\s*')
 SEARCH = re.compile(r'<script\b[^>]*\bsrc="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"[^>]*></script>\s*')
+SOUND = re.compile(r'<audio\b(?P<more>[^>]*?) src="data:audio/(?P<kind>[\w-]+);base64,(?P<data>[^"]+)"')
+BLOCKING = re.compile(r"<script(?P<more>(?![^>]*\b(?:defer|async)\b)[^>]*\bsrc=)")
+#: the theme's script asks every block of the page whether it scrolls, so that all is laid out at once; now those asked are near
+THEME_SCRIPT = "scripts/pydata-sphinx-theme.js"  #: below the folder of static files
+_SCROLLS = "e.tabIndex=e.scrollWidth>e.clientWidth||e.scrollHeight>e.clientHeight?0:-1"
+_ASKS_ALL = f"forEach(e=>{{{_SCROLLS}}})"
+_ASKS_NEAR = (
+    "forEach(e=>{const near=window.mmNear??=new IntersectionObserver(seen=>seen.forEach(({target:e,isIntersecting:n})=>{"
+    f'if(n){_SCROLLS}}}),{{rootMargin:"1000px"}});near.unobserve(e);near.observe(e)}})'
+)
+PRELOAD = re.compile(r'<link\b[^>]*\brel="preload"[^>]*\bas="script"[^>]*>\s*')  # they would come before the text
+#: what reads a script above it, in the middle of the page
+READS = re.compile(r"<script>(?P<code>DOCUMENTATION_OPTIONS\.[^<]*)</script>")
 #: (what loads it, what a page that needs it has in its body)
 UNUSED: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r'<link\b[^>]*\bhref="[^"]*sphinx-design\.min\.css[^"]*"[^>]*/?>\s*'), 'class="sd-'),
     (re.compile(r'<script\b[^>]*\bsrc="[^"]*design-tabs\.js[^"]*"[^>]*></script>\s*'), 'class="sd-tab'),
-    (re.compile(r'<link\b[^>]*\bhref="[^"]*mystnb\.[0-9a-f]+\.css[^"]*"[^>]*/?>\s*'), "cell docutils"),
 )
 
 
@@ -139,11 +155,27 @@ def with_icons(page: str) -> str:
     return FONT_AWESOME.sub("", ICON.sub(drawn, page))
 
 
+def with_sounds(page: str, folder: Path, address: str) -> str:
+    """A page whose sounds stand in files of ``folder``, at that address, and are fetched when they are played."""
+
+    def moved(match: re.Match[str]) -> str:
+        content = base64.b64decode(match["data"])
+        name = f"{hashlib.sha256(content).hexdigest()[:16]}.{match['kind'].removeprefix('x-')}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+        return f'<audio preload="none"{match["more"]} src="{address}/{name}"'
+
+    return SOUND.sub(moved, page)
+
+
 def lighter(page: str, searches: bool) -> str:
     """A page without what it has no use for. ``searches``: whether it is the search page."""
     page = with_icons(page)
-    if not searches:
+    if not searches:  # the search page's own script stands between those that it needs
         page = SEARCH.sub("", page)
+        page = PRELOAD.sub("", page)
+        page = BLOCKING.sub(r"<script defer\g<more>", page)
+        page = READS.sub(r'<script>document.addEventListener("DOMContentLoaded", () => { \g<code> })</script>', page)
     body = page[page.find("<body") :]
     for loads, needed in UNUSED:
         if needed not in body:
@@ -158,11 +190,14 @@ def lighten(out: Path, katex: Path | None) -> None:
     if katex is not None:
         asked = [formula for page in pages.values() for formula in formulas(page)]
         made = set_in_type(asked, katex) if asked else {}
+    if (script := out / "_static" / THEME_SCRIPT).exists():
+        script.write_text(script.read_text("utf8").replace(_ASKS_ALL, _ASKS_NEAR), "utf8")
     for path, page in pages.items():
+        static = os.path.relpath(out / "_static", path.parent).replace(os.sep, "/")
         better = lighter(page, searches=path == out / "search.html")
+        better = with_sounds(better, out / "_static" / SOUNDS, f"{static}/{SOUNDS}")
         if katex is not None:
-            css = os.path.relpath(out / "_static" / KATEX_CSS, path.parent).replace(os.sep, "/")
-            better = with_math(better, made, css)
+            better = with_math(better, made, f"{static}/{KATEX_CSS}")
         if better != page:
             path.write_text(better, "utf8")
 

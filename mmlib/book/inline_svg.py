@@ -17,6 +17,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from mmlib.book.compact_svg import compact
+
 #: The colour of text and axes while a figure is drawn; `mmlib.book.plots.picture` turns it, and black, into ``currentColor``.
 INK = "#010203"
 
@@ -104,15 +106,13 @@ def inline(svg: str, alt: str) -> str:
     svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{names[m[1]]}"' if m[1] in names else "", svg)
     svg = re.sub(r"url\(#([^)]+)\)", lambda m: f"url(#{names[m[1]]})", svg)
     svg = re.sub(r"href=\"#([^\"]+)\"", lambda m: f'href="#{names[m[1]]}"', svg)
-    # two decimals of a point are enough, and half the size
-    svg = re.sub(r'(?<= d=")[^"]*', lambda m: re.sub(r"\d+\.\d{3,}", lambda n: f"{float(n[0]):.2f}", m[0]), svg)
-    svg = re.sub(r"\s*\n\s*", " ", re.sub(r">\s+<", "><", svg)).strip()
+    svg = compact(svg)
     head, body = svg[: svg.index(">") + 1], svg[svg.index(">") + 1 :]
     box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', head)
     assert box is not None, "matplotlib wrote an SVG without a viewBox"
     width, height = (round(float(v) * 4 / 3) for v in box.groups())  # points to CSS pixels
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {box[0]} '
+        f'<svg xmlns="http://www.w3.org/2000/svg" {box[0]} '
         f'width="{width}" height="{height}" role="img" aria-label="{html.escape(alt)}" fill="currentColor" style="{_STYLE}">'
         f"{body}"
     )
