@@ -17,12 +17,13 @@ SOURCES := $(NOTEBOOKS) _config.yml _toc.yml requirements.txt requirements-hashe
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help book test lint unit notebooks site browser serve results benchmarks pythons mutants clean
+.PHONY: help book pdf test lint unit notebooks site browser serve results benchmarks pythons mutants clean
 
 help:
 	@echo "make book        build the book; the first time it sets up .venv and runs the chapters"
 	@echo "make test        lint, types, unit tests, chapters, checks of the built pages"
 	@echo "make browser     the built pages in Chromium"
+	@echo "make pdf         the built pages as one PDF, printed by Chromium; the pages get a link to it"
 	@echo "make serve       the book at http://127.0.0.1:8000"
 	@echo "make results     compute again what is stored in book/results (long; resumes)"
 	@echo "make benchmarks  speed, on a quiet machine"
@@ -81,6 +82,9 @@ site: notebooks
 browser: $(SITE)
 	@echo "== the built pages in Chromium"
 	@$(BIN)/pytest tests/browser -q
+
+pdf: $(SITE)
+	@$(BIN)/python tools/make_pdf.py
 
 serve: book
 	@$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory _build/html

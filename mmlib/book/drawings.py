@@ -1,7 +1,8 @@
-"""Drawings of networks, for the chapters."""
+"""Drawings of networks, for the chapters, and the pictures of the book's first page and of links to it."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -67,3 +68,31 @@ def hook(caption: str | None = None) -> Picture:
         ax.set(xlabel="test accuracy on people and languages never met", xlim=(0.4, 1))
         alt = "; ".join(f"{name} {100 * score[look].mean:.0f} %" for name, look in zip(shown, rows, strict=True))
         return picture(fig, f"Test accuracy: {alt}. All three modalities in one network are worse than the handwriting.", caption)
+
+
+def cover() -> bytes:
+    """The picture that stands beside a link to the book: a PNG of 1200 x 630 pixels, from the stored result `naive_fusion`."""
+    import matplotlib.pyplot as plt
+
+    from mmlib.book import results
+
+    stored = results.load("naive_fusion")
+    rows = {"image": "image alone", "text": "text alone", "audio": "audio alone", "joint": "joint, concat"}
+    shown = ["handwriting alone", "written word alone", "voice alone", "all three,\none network"]
+    with style():
+        fig, ax = plt.subplots(figsize=(12, 6.3), layout="none")
+        ax.set_position((0.25, 0.15, 0.7, 0.52))
+        mean, low, high = zip(*(stored.interval(label) for label in rows.values()), strict=True)
+        interval_bars(ax, shown, mean, low, high, looks=list(rows), reference=mean[0], fmt=None)
+        for line in ax.lines:
+            line.set_linewidth(2.5 * line.get_linewidth())
+            line.set_markersize(2.2 * line.get_markersize())
+        ax.tick_params(labelsize=19)
+        ax.set_xlabel("test accuracy on people and languages never met", fontsize=17)
+        ax.set_xlim(0.4, 1)
+        fig.text(0.03, 0.87, "Balanced multimodal learning", fontsize=37, weight="bold")
+        fig.text(0.03, 0.77, "More senses, worse network: why, and what helps. An executable book.", fontsize=21)
+        buffer = io.BytesIO()
+        fig.savefig(buffer, format="png", dpi=100, facecolor="white", metadata={"Software": None})
+        plt.close(fig)
+    return buffer.getvalue()
