@@ -108,6 +108,18 @@ def test_a_figure_keeps_its_shapes_and_words_in_fewer_bytes() -> None:
     assert set(re.findall(r'href="#([^"]+)"', short)) <= set(re.findall(r' id="([^"]+)"', short))
 
 
+def test_marks_of_one_look_share_it_but_for_their_opacity() -> None:
+    mark, other = (
+        '<use href="#m" x="{}" y="2" style="fill: #123456; opacity: 0.5"/>',
+        '<use href="#m" x="9" y="9" style="fill: red"/>',
+    )
+    marks = "".join(mark.format(x) for x in (1, 2, 3))
+    short = compact(f"<svg><g>{marks}</g>{other}{other}</svg>")
+    use = '<use href="#m" x="{}" y="2" style="opacity:0.5" />'
+    red = '<use href="#m" x="9" y="9" style="fill:red" />'
+    assert short == f'<svg><g style="fill:#123456">{"".join(use.format(x) for x in (1, 2, 3))}</g>{red}{red}</svg>'
+
+
 def test_what_nobody_sees_goes_unless_others_refer_to_it() -> None:
     svg = (
         '<svg viewBox="0 0 9 9"><defs><path id="m" d="M 0 0 L 1.234 1"/></defs><clipPath id="c"><rect x="1.26" y="2"/></clipPath>'

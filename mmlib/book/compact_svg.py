@@ -7,6 +7,7 @@ blanks.
 from __future__ import annotations
 
 import re
+from itertools import groupby
 from xml.etree import ElementTree
 
 _TOKEN = re.compile(r"[MLHVCQZz]|[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
@@ -109,7 +110,27 @@ def _flatten(element: ElementTree.Element, drawn: bool) -> None:
         if empty or (child.tag == "path" and drawn and _unseen(child)):
             continue
         kept += list(child) if child.tag == "g" and not child.attrib else [child]
-    element[:] = kept
+    element[:] = _hoisted(kept)
+
+
+def _hoisted(children: list[ElementTree.Element]) -> list[ElementTree.Element]:
+    """Marks of one look in a row, three and more, share it: but for their opacity, which a group would have as a whole."""
+    out: list[ElementTree.Element] = []
+    for style, run in groupby(children, lambda child: child.attrib.get("style") if child.tag == "use" else None):
+        marks = list(run)
+        if style is None or len(marks) < 3:
+            out += marks
+            continue
+        shared = [part for part in style.split(";") if not part.startswith("opacity:")]
+        own = [part for part in style.split(";") if part.startswith("opacity:")]
+        group = ElementTree.Element("g", {"style": ";".join(shared)})
+        for mark in marks:
+            del mark.attrib["style"]
+            if own:
+                mark.set("style", ";".join(own))
+        group.extend(marks)
+        out.append(group)
+    return out
 
 
 def _unseen(shape: ElementTree.Element) -> bool:

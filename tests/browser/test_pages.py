@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -66,9 +68,88 @@ def test_page_fits_a_phone(name: str, browser: Chromium, address: str) -> None:
     assert browser.run("look.tooWide()") == 0
 
 
+FIRST = 300_000  #: bytes, compressed: what a reader waits for who opens a page first of all
+
+
+@pytest.mark.parametrize("name", documents())
+def test_a_first_visit_loads_little(name: str, browser: Chromium, address: str, site: Path) -> None:
+    browser.visit(f"{address}/{name}.html", width=412, height=823)
+    files = {site / urlsplit(url).path.lstrip("/") for url in browser.requests() if url.startswith(address)}
+    sent = {
+        f: len(f.read_bytes() if f.suffix in (".woff2", ".png") else gzip.compress(f.read_bytes())) for f in files if f.is_file()
+    }
+    assert len(sent) > 5
+    if vendored():
+        assert sum(sent.values()) < FIRST, sorted(((n, f.name) for f, n in sent.items()), reverse=True)[:5]
+
+
+def test_a_page_keeps_its_place_while_it_loads(browser: Chromium, address: str) -> None:
+    """What a reader looks at does not jump: the shift that browsers measure, with the bound that they call good."""
+    for name in ("book/intro", "book/playground", "notebooks/05_ogm_ge"):
+        browser.visit(f"{address}/{name}.html", width=412, height=823)
+        observed = "list => {for (const e of list.getEntries()) sum += e.value}"
+        begun = f"new PerformanceObserver({observed}).observe({{type: 'layout-shift', buffered: true}})"
+        shift = f"new Promise(done => {{let sum = 0; {begun}; setTimeout(() => done(sum), 500)}})"
+        assert browser.run(shift) < 0.1, name
+
+
+def test_every_sound_can_be_played(browser: Chromium, address: str) -> None:
+    found = 0
+    for name in documents():
+        browser.visit(f"{address}/{name}.html")
+        count = browser.run("document.querySelectorAll('audio').length")
+        for k in range(count):
+            audio = f"document.querySelectorAll('audio')[{k}]"
+            browser.run(f"{audio}.preload = 'auto'; {audio}.load()")
+            for _ in range(50):
+                if browser.run(f"{audio}.readyState") >= 3:
+                    break
+                browser.pump(0.1)
+            assert browser.run(f"{audio}.duration") > 0.1
+        found += count
+    assert found > 3
+
+
+def test_hints_and_solutions_are_folded_until_they_are_asked_for(browser: Chromium, address: str) -> None:
+    browser.visit(f"{address}/notebooks/06_mla.html")
+    folded = "[...document.querySelectorAll('.mm-hint, .solution')].map(e => e.querySelector('p:not(.admonition-title)'))"
+    seen = f"{folded}.map(e => !!e && getComputedStyle(e).height !== '0px' && e.checkVisibility({{visibilityProperty: true}}))"
+    count = browser.run(f"{folded}.length")
+    assert count >= 8
+    before = browser.run(f"{seen}")
+    browser.run("document.querySelectorAll('.mm-hint .toggle-button, .solution .toggle-button').forEach(e => e.click())")
+    browser.pump(0.5)
+    after = browser.run(f"{seen}")
+    assert not any(before)
+    assert all(after)
+
+
+def test_printed_pages_hold_what_is_far_down(browser: Chromium, address: str) -> None:
+    browser.visit(f"{address}/notebooks/05_ogm_ge.html")
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    try:
+        last = "document.querySelector('article > section > section:last-of-type')"
+        assert browser.run(f"getComputedStyle({last}).contentVisibility") == "visible"
+        assert browser.run("[...document.querySelectorAll('.mm-frames input')].every(e => e.getClientRects().length === 0)")
+    finally:
+        browser.call("Emulation.setEmulatedMedia", media="")
+
+
 def changed(a: np.ndarray, b: np.ndarray) -> float:
     """The share of pixels that differ visibly."""
     return float((np.abs(a - b).max(-1) > 40).mean())
+
+
+def settled(browser: Chromium, number: int) -> None:
+    """What lies above a slider is laid out when one comes near: wait until it stays where it is."""
+    before = None
+    for _ in range(30):
+        now = browser.run(f"look.box({number}).y")
+        if now == before:
+            return
+        before = now
+        browser.pump(0.2)
+    raise AssertionError(f"slider {number} does not come to rest")
 
 
 def move_and_look(browser: Chromium, number: int) -> None:
@@ -88,6 +169,7 @@ def move_and_look(browser: Chromium, number: int) -> None:
 
     browser.run(f"look.input({number}).focus()")
     browser.press("Home", 36)
+    settled(browser, number)
     box = browser.run(f"look.box({number})")  # of the first picture; the same part of the page is compared throughout
     clip = {k: float(int(box[k])) for k in ("x", "y", "width", "height")}
     now = state()
@@ -123,6 +205,8 @@ def test_the_book_has_a_slider_that_moves_by_mouse_in_a_page_opened_from_a_file(
         assert complaints(browser) == []
         if browser.run("look.sliders().length"):
             found += 1
+            browser.run("look.input(0).scrollIntoView({block: 'center'})")
+            settled(browser, 0)
             place = browser.run("look.place(look.input(0))")
             for share in (0.01, 0.99):
                 browser.click(place["left"] + share * place["width"], place["top"] + place["height"] / 2)

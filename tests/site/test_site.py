@@ -173,6 +173,56 @@ def test_introduction_shows_the_stored_result(site: Path) -> None:
     assert described == [drawings.hook().alt]
 
 
+SLIDERS = 8  #: one each in chapters 1 to 6, 8 and 9
+SLIDER = 150_000  #: bytes of one, with all its pictures, compressed
+
+
+def test_sliders_are_there_and_none_is_heavy(site: Path) -> None:
+    sizes = []
+    for name in chapters():
+        pieces = (site / f"{name}.html").read_text("utf8").split('<div class="mm-frames">')[1:]
+        sizes += [len(gzip.compress(piece[: piece.rfind("</figure>")].split('<div class="cell')[0].encode())) for piece in pieces]
+    assert len(sizes) >= SLIDERS
+    assert max(sizes) < SLIDER
+
+
+def test_links_to_elsewhere_are_well_formed(page: Page) -> None:
+    for link in page.all("a"):
+        target = urlsplit(link.get("href", ""))
+        if target.netloc or target.scheme:
+            assert target.scheme in ("https", "http", "mailto"), link
+            assert target.scheme != "http" or target.hostname in ("127.0.0.1", "localhost"), link
+            assert target.scheme == "mailto" or re.fullmatch(r"[\w-]+(\.[\w-]+)+", target.hostname or ""), link
+            assert " " not in link["href"], link
+
+
+def test_a_page_says_to_others_what_it_is(page: Page, site: Path) -> None:
+    said = {a["property"]: a["content"] for a in page.all("meta") if "property" in a}
+    name = page.path.relative_to(site).with_suffix("").as_posix()
+    assert said["og:url"].endswith(f"/{name}.html")
+    assert said["og:url"].startswith("https://")
+    assert said["og:title"].strip()
+    assert len(said["og:description"]) > 40
+    assert (site / "_static" / said["og:image"].rsplit("/", 1)[1]).stat().st_size > 10_000
+
+
+def test_the_map_of_the_site_has_every_page(site: Path) -> None:
+    listed = re.findall(
+        r"<loc>https://[^/]+/(?:[^/]+/)?((?:book|notebooks)/[^<]+)\.html</loc>", (site / "sitemap.xml").read_text("utf8")
+    )
+    assert sorted(listed) == sorted(documents())
+    assert "sitemap.xml" in (site / "robots.txt").read_text("utf8")
+    assert "There is no page" in (site / "404.html").read_text("utf8")
+
+
+def test_the_colophon_weighs_every_page_and_times_every_notebook(site: Path) -> None:
+    text = (site / "book" / "colophon.html").read_text("utf8")
+    assert text.count("<th scope='row'>") >= len(documents()) + 5
+    for name in chapters():
+        assert name in text
+    assert (site / "_static" / "references.bib").read_text("utf8").count("@") > 20
+
+
 def test_some_chapter_has_a_slider(site: Path) -> None:
     assert any(read(site / f"{name}.html").all("input", type="range") for name in chapters())
 
@@ -199,6 +249,12 @@ def test_every_reference_is_listed(site: Path) -> None:
     entries = re.findall(r"^@\w+\{", (ROOT / "book/references.bib").read_text("utf8"), re.MULTILINE)
     listed = read(site / "book/bibliography.html").source.count('<div class="citation"')
     assert len(entries) == listed > 5
+
+
+def test_search_finds_methods_and_names_of_the_library(site: Path) -> None:
+    index = (site / "searchindex.js").read_text("utf8").lower()
+    for word in ("mmpareto", "gradientblend", "late_fusion", "normalise", "shapley", "qmf", "blend_weights", "from_arrays"):
+        assert word in index, word
 
 
 def test_search_finds_the_pages(site: Path) -> None:
