@@ -57,7 +57,7 @@ EXERCISES: dict[str, Any] = {
         (
             Mistake(2.0, "The bound does not hold here: what would the other modality have to reach for it?"),
             Mistake(1 / 0.75, "That is the probability which it gives the wrong class."),
-            Mistake(0.5 / 0.25, "The one that is sure gives every true class all of its probability."),
+            Mistake(0.5, "What would the other modality have to reach, and which of the two is divided by which?"),
         ),
         "Two classes do not bound the ratio by 2 where somebody is confidently wrong.",
         "Both scores are sums of the probability of the true class, over the same samples.",

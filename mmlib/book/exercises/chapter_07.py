@@ -27,8 +27,7 @@ EXERCISES: dict[str, Any] = {
         0.5 - 0.25 / 2,
         (
             Mistake(0.5, "Nobody is left without anything: some get one back."),
-            Mistake(0.25, "That is the share of samples which would lose both. How many entries come back?"),
-            Mistake(0.5 - 0.25, "A quarter would lose both; each gets back one of its two entries."),
+            Mistake(0.25, "A quarter of the samples would lose both; each of them gets back one of its two entries."),
             Mistake(0.625, "That is what is there, not what is missing."),
         ),
         "A rate of one half makes three eighths.",
