@@ -7,7 +7,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import matplotlib as mpl
 import numpy as np
@@ -30,6 +30,13 @@ VISION = {
     "deuteranopia": np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]]),
     "tritanopia": np.array([[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]]),
 }
+DATA_SETS = [
+    ("image", "audio", "text"),
+    ("fast", "slow"),
+    ("audio", "video"),
+    ("phone_accel", "phone_gyro", "watch_accel", "watch_gyro"),
+    ("phone", "watch"),
+]
 TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 
 
@@ -65,7 +72,7 @@ def test_every_colour_is_legible_on_light_and_dark_pages() -> None:
                 assert plots.contrast(look.colour, page) >= 3, (look.colour, page)
 
 
-@pytest.mark.parametrize("together", [("image", "audio", "text"), ("fast", "slow"), ("audio", "video")])
+@pytest.mark.parametrize("together", DATA_SETS)
 def test_colours_of_one_data_set_stay_apart_under_colour_blindness(together: tuple[str, ...]) -> None:
     for a, b in combinations(together, 2):
         assert apart(plots.colour(a), plots.colour(b)) > 17, (a, b)
@@ -73,7 +80,7 @@ def test_colours_of_one_data_set_stay_apart_under_colour_blindness(together: tup
         assert apart(plots.colour(a), plots.colour(b)) > 10, (a, b)
 
 
-@pytest.mark.parametrize("together", [("image", "audio", "text"), ("fast", "slow"), ("audio", "video")])
+@pytest.mark.parametrize("together", DATA_SETS)
 def test_looks_of_one_data_set_stay_apart_in_grey(together: tuple[str, ...]) -> None:
     looks = [plots.look(name) for name in (*together, "joint", "late_fusion", "best_single")]
     for what in ("marker", "dashes", "hatch"):
@@ -252,3 +259,61 @@ def test_helpers_name_what_disagrees(call: object, message: str) -> None:
     _, ax = plt.subplots()
     with pytest.raises(ValueError, match=message):
         call(ax)  # type: ignore[operator]
+
+
+@given(st.lists(st.floats(-200, 200), min_size=1, max_size=8), st.floats(1, 30))
+def test_labels_are_spread_in_order_and_no_further_than_they_must(heights: list[float], gap: float) -> None:
+    places = plots.spread(heights, gap)
+    order = np.argsort(heights, kind="stable")
+    assert all(places[b] - places[a] >= gap - 1e-9 for a, b in pairwise(order))
+    if all(heights[b] - heights[a] >= gap for a, b in pairwise(order)):
+        assert places == pytest.approx(heights, abs=1e-9)
+    # least squares: the middle of what is moved together stays
+    assert np.mean(places) == pytest.approx(np.mean(heights), abs=1e-6)
+
+
+def test_labels_stand_beside_the_ends_of_their_lines() -> None:
+    fig, ax = plt.subplots()
+    for y, name in ((0.0, "low"), (0.05, "near"), (1.0, "high")):
+        plots.curves(ax, [0, 1, 2, 3], [0.5, 0.5, y, np.nan], label=name, modality="image")
+    ax.plot([0, 3], [0.2, 0.2])  # without a label
+    plots.label_ends(ax, {"high": "the upper one"})
+    fig.draw_without_rendering()
+    found = {text.get_text(): text.get_window_extent() for text in ax.texts}
+    assert set(found) == {"low", "near", "the upper one"}
+    boxes = sorted(found.values(), key=lambda box: box.y0)
+    assert all(a.y1 <= b.y0 + 1 for a, b in pairwise(boxes))
+    assert all(box.x0 > ax.get_window_extent().x1 for box in boxes)
+    last = ax.transData.transform((2, 1.0))[1]  # the last point that is a number
+    assert found["the upper one"].y0 < last < found["the upper one"].y1
+
+
+def test_labels_without_lines_are_an_error() -> None:
+    _, ax = plt.subplots()
+    with pytest.raises(ValueError, match="label_ends: expected lines with a label, found none"):
+        plots.label_ends(ax)
+
+
+def test_a_wide_figure_says_so_for_the_style_sheet() -> None:
+    for inches, wide in ((5.0, False), (6.4, False), (7.6, True)):
+        fig, _ = plt.subplots(figsize=(inches, 3))
+        assert ('class="mm-wide"' in plots.picture(fig, "Axes.").svg) == wide
+
+
+def test_every_run_is_a_dot_and_the_bar_their_mean() -> None:
+    _, ax = plt.subplots()
+    plots.run_dots(ax, ["a", "b"], [[0.1, 0.3], [0.5, 0.6, 1.0]], looks=["image", "audio"], hollow=["a"], reference=0.4)
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b"]  # the larger mean on top
+    dots = [line for line in ax.lines if line.get_marker() in ("o", "s")]
+    assert [np.asarray(line.get_xdata()).tolist() for line in dots] == [[0.1, 0.3], [0.5, 0.6, 1.0]]
+    assert [line.get_markerfacecolor() for line in dots] == ["none", plots.colour("audio")]
+    bars = [np.asarray(line.get_xdata()).item() for line in ax.lines if line.get_marker() == "|"]
+    assert bars == pytest.approx([0.2, 0.7])
+
+
+def test_rows_of_runs_that_disagree_are_an_error() -> None:
+    _, ax = plt.subplots()
+    with pytest.raises(ValueError, match="values, looks: expected 2 each, one per label, found 1 and 2"):
+        plots.run_dots(ax, ["a", "b"], [[0.1]], looks=["image", "audio"])
+    with pytest.raises(ValueError, match="values: expected a sequence of numbers for 'b', found shape \\[0\\]"):
+        plots.run_dots(ax, ["a", "b"], [[0.1], []], looks=["image", "audio"])

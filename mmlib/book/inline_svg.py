@@ -34,6 +34,8 @@ _STILLS = re.compile(
     rf"{_LIVE}(.*?)</div>{re.escape(_STYLE_OF_STILLS)}" + r'(?:<img class="mm-still"[^>]*>)?(?:<p class="mm-still">[^<]*</p>)?',
     re.DOTALL,
 )
+#: in CSS pixels: a wider figure scrolls on a phone, where it would be too small to read (the book's style sheet)
+WIDE = 620
 _shown: Counter[str] = Counter()
 
 
@@ -111,8 +113,9 @@ def inline(svg: str, alt: str) -> str:
     box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', head)
     assert box is not None, "matplotlib wrote an SVG without a viewBox"
     width, height = (round(float(v) * 4 / 3) for v in box.groups())  # points to CSS pixels
+    wide = ' class="mm-wide"' if width > WIDE else ""
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" {box[0]} '
+        f'<svg xmlns="http://www.w3.org/2000/svg"{wide} {box[0]} '
         f'width="{width}" height="{height}" role="img" aria-label="{html.escape(alt)}" fill="currentColor" style="{_STYLE}">'
         f"{body}"
     )

@@ -6,6 +6,11 @@ Every figure says in words what it shows. matplotlib is imported when first used
 
 A chapter calls `use` once, draws with matplotlib and the helpers below, and ends a cell with
 ``show(fig, alt="What one sees, in words.")``.
+
+House style: a colour belongs to a modality or to a method, in every chapter the same one. What is neither (a setting, a
+group of methods, a choice of normalisation) is drawn in ink, and told apart by its marker, by open and filled marks or by
+dashes. In a table of cells blue is above and orange below (`heatmap`, `ABOVE`, `BELOW`, `LEVEL`). Lines are labelled where
+they end (`label_ends`); a legend remains where lines overlap or panels share it.
 """
 
 from __future__ import annotations
@@ -48,19 +53,29 @@ LOOKS: dict[str, Look] = {
     "joint": Look(INK, "D", (0, (8, 1.5)), "xx"),
     "late_fusion": Look("#B37558", "P", ":", "oo"),
     "best_single": Look("#777380", "v", (0, (3, 1, 1, 1, 1, 1)), ""),
+    "phone": Look("#0089A8", "o", "-", "//"),
+    "watch": Look("#9A28F0", "s", "--", "\\\\"),
+    "phone_accel": Look("#0089A8", "o", "-", "//"),
+    "phone_gyro": Look("#CC2E62", "s", "--", "\\\\"),
+    "watch_accel": Look("#8C7607", "^", "-.", ".."),
+    "watch_gyro": Look("#9A28F0", "p", (0, (3, 1, 1, 1)), "++"),
     "gradient_blending": Look("#0089A8", "<", "-", "//"),
     "ogm": Look("#6F7F00", "p", "-.", ".."),
     "ogm_ge": Look("#C4405A", ">", "--", "\\\\"),
     "mla": Look("#8A6FC0", "h", (0, (5, 1)), "oo"),
+    "modality_dropout": Look("#CC0A2B", "X", "--", "++"),
+    "alternating": Look("#C66DF2", "d", (0, (5, 1)), "--"),
 }
 COLOURS: dict[str, str] = {name: look.colour for name, look in LOOKS.items()}
 _FALLBACK = [
-    Look("#0089A8", "<", "-", "//"),
-    Look("#C4405A", ">", "--", "\\\\"),
-    Look("#6F7F00", "p", "-.", ".."),
-    Look("#8A6FC0", "h", ":", "oo"),
-    Look("#A06A2C", "*", (0, (8, 1.5)), "xx"),
+    Look("#D43DF2", "*", "-", "//"),
+    Look("#806020", "H", "--", "\\\\"),
+    Look("#F20C7F", "8", "-.", ".."),
+    Look("#5C5CCC", "d", ":", "oo"),
+    Look("#1D7356", "X", (0, (8, 1.5)), "xx"),
 ]
+#: What a cell says of a difference, and its colour: the ends of `heatmap`.
+ABOVE, BELOW, LEVEL = "#005A8F", "#A34700", "#777380"
 _others: dict[str, Look] = {}
 STILL_DPI = 144  #: of the PNG: one and a half pixels for each of CSS
 
@@ -209,6 +224,50 @@ def interval_bars(
     ax.grid(False, axis="y")
 
 
+def run_dots(
+    ax: Axes,
+    labels: Sequence[str],
+    values: Sequence[Any],
+    *,
+    looks: Sequence[str],
+    hollow: Sequence[str] = (),
+    sort: bool = True,
+    reference: float | None = None,
+) -> None:
+    """Every run as a dot, one row per label, with a bar at their mean: what an interval does not show. The largest on top.
+
+    Args:
+        labels: K names for the rows.
+        values: K sequences of numbers, one number per run; rows may differ in length.
+        looks: K names of modalities or methods whose colour and marker to use.
+        hollow: labels whose marks are open.
+        sort: order by the mean; otherwise the first label is on top.
+        reference: a value to compare with, drawn as a dashed line.
+
+    Raises:
+        ValueError: lengths that disagree, or a row without runs.
+    """
+    rows = [np.asarray(v, float) for v in values]
+    if not len(labels) == len(rows) == len(looks):
+        raise ValueError(f"values, looks: expected {len(labels)} each, one per label, found {len(rows)} and {len(looks)}")
+    for name, row in zip(labels, rows, strict=True):
+        if row.ndim != 1 or not row.size:
+            raise ValueError(f"values: expected a sequence of numbers for {name!r}, found shape {list(row.shape)}")
+    means = np.array([row.mean() for row in rows])
+    order = np.argsort(means, kind="stable") if sort else np.arange(len(labels))[::-1]
+    if reference is not None:
+        ax.axvline(reference, color=INK, linestyle=(0, (4, 3)), linewidth=1, alpha=0.6)
+    for y, i in enumerate(order):
+        lk = look(looks[i])
+        fill = "none" if labels[i] in hollow else lk.colour
+        style: dict[str, Any] = {"marker": lk.marker, "color": lk.colour, "markerfacecolor": fill, "alpha": 0.65}
+        ax.plot(rows[i], np.full(rows[i].size, y), linestyle="none", markersize=5, **style)
+        ax.plot(means[i], y, "|", color=INK, markersize=16, markeredgewidth=2)
+    ax.set_yticks(range(len(labels)), [labels[i] for i in order])
+    ax.set_ylim(-0.6, len(labels) - 0.4)
+    ax.grid(False, axis="y")
+
+
 def curves(
     ax: Axes, x: Any, mean: Any, low: Any = None, high: Any = None, *, label: str, modality: str | None = None, dashes: Any = None
 ) -> None:
@@ -233,6 +292,64 @@ def curves(
         ax.fill_between(x, low, high, color=lk.colour, alpha=0.2, linewidth=0)
     every = max(1, len(x) // 8)
     ax.plot(x, mean, color=lk.colour, linestyle=dashes or lk.dashes, marker=lk.marker, markevery=every, label=label)
+
+
+def label_ends(ax: Axes, names: dict[str, str] | None = None, gap: float = 11.0) -> None:
+    """Write the label of every line beside its last point, in the place of a legend; call it when the panel is drawn.
+
+    Labels keep ``gap`` points between their middles: where ends are close, the labels move apart as little as they can, and
+    a thin line in the colour of the curve leads to each.
+
+    Args:
+        names: other words for some labels.
+        gap: in points; a small print of 9 points needs 11.
+
+    Raises:
+        ValueError: no line of the panel has a label.
+    """
+    lines = [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
+    if not lines:
+        raise ValueError("label_ends: expected lines with a label, found none")
+    fig = ax.figure.get_figure(root=True)
+    assert fig is not None
+    fig.draw_without_rendering()  # settles the layout, so that distances on the page are known
+    points = 72 / fig.dpi
+    ends = [np.asarray(line.get_xydata(), float) for line in lines]
+    ends = [xy[np.isfinite(xy).all(1)][-1] for xy in ends]
+    heights = [float(ax.transData.transform(end)[1]) * points for end in ends]
+    edge = float(ax.get_window_extent().x1) * points
+    for line, end, height, place in zip(lines, ends, heights, spread(heights, gap), strict=True):
+        beyond = max(0.0, edge - float(ax.transData.transform(end)[0]) * points) + 7
+        label = str(line.get_label())
+        moved = abs(place - height) > 2
+        lead = {"arrowstyle": "-", "color": line.get_color(), "linewidth": 0.8, "shrinkA": 0, "shrinkB": 2} if moved else None
+        ax.annotate(
+            (names or {}).get(label, label),
+            (float(end[0]), float(end[1])),
+            (beyond + (5 if moved else 0), place - height),
+            textcoords="offset points",
+            va="center",
+            fontsize="small",
+            annotation_clip=False,
+            arrowprops=lead,
+        )
+
+
+def spread(heights: Sequence[float], gap: float) -> list[float]:
+    """Places in the order of ``heights``, at least ``gap`` apart, moved by as little as they can (least squares)."""
+    order = np.argsort(heights, kind="stable")
+    # isotonic regression by pooling: a pool keeps the mean of what its members would like, less their steps of a gap
+    pools: list[tuple[float, int]] = []
+    for k, i in enumerate(order):
+        pools.append((heights[i] - k * gap, 1))
+        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
+            (a, n), (b, m) = pools[-2:]
+            pools[-2:] = [((a * n + b * m) / (n + m), n + m)]
+    free = [mean for mean, n in pools for _ in range(n)]
+    places = [0.0] * len(order)
+    for k, i in enumerate(order):
+        places[i] = free[k] + k * gap
+    return places
 
 
 def heatmap(
@@ -268,7 +385,7 @@ def heatmap(
     known = np.abs(values[np.isfinite(values)])
     limit = limit or (float(known.max()) if known.size and known.max() > 0 else 1.0)
     # orange to blue through near white: apart under every colour blindness, and both ends dark enough to see in grey
-    stops = ["#A34700", "#E79B5C", "#F7F5F2", "#6FACD5", "#005A8F"]
+    stops = [BELOW, "#E79B5C", "#F7F5F2", "#6FACD5", ABOVE]
     colours = matplotlib.colors.LinearSegmentedColormap.from_list("orange_blue", stops)
     for (r, c), value in np.ndenumerate(values):
         fill = colours(0.5 + 0.5 * float(np.clip(value / limit, -1, 1))) if np.isfinite(value) else "none"
