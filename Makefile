@@ -17,7 +17,7 @@ SOURCES := $(NOTEBOOKS) _config.yml _toc.yml requirements.txt requirements-hashe
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help book pdf test lint unit notebooks site browser serve results benchmarks pythons mutants clean
+.PHONY: help book pdf test lint unit notebooks site browser serve results benchmarks backbones pythons mutants clean
 
 help:
 	@echo "make book        build the book; the first time it sets up .venv and runs the chapters"
@@ -27,6 +27,7 @@ help:
 	@echo "make serve       the book at http://127.0.0.1:8000"
 	@echo "make results     compute again what is stored in book/results (long; resumes)"
 	@echo "make benchmarks  speed, on a quiet machine"
+	@echo "make backbones   larger networks and recordings, in an environment of their own (torchvision, timm: some GB)"
 	@echo "make pythons     the lock and what needs no PyTorch, with each Python from 3.11 to 3.14 that is here"
 	@echo "make mutants     what the unit tests overlook: MUTANTS='--sample 100 --seed 1', hours without"
 	@echo "make clean       forget what was built and executed; .venv stays"
@@ -95,6 +96,14 @@ results: $(READY)
 
 benchmarks: $(READY)
 	@$(BIN)/python -m tests.benchmarks.speed
+
+# timm needs the torchvision that belongs to its torch, and the lock has none
+backbones:
+	@echo "== larger networks and recordings"
+	@test -x .venv-scale/bin/python || $${PYTHON:-python3} -m venv .venv-scale
+	@.venv-scale/bin/python -c 'import torchvision' 2>/dev/null || .venv-scale/bin/pip install -q torch torchvision
+	@.venv-scale/bin/pip install -q -e '.[scale]' pytest pytest-timeout
+	@.venv-scale/bin/python -m pytest -q -ra --noconftest -o addopts= tests/test_backbones.py tests/test_data_cremad.py
 
 pythons: $(READY)
 	@echo "== each Python that is here"

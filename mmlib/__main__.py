@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except (ValueError, TypeError, OSError, RuntimeError, ArithmeticError) as error:
+    except (ValueError, TypeError, OSError, RuntimeError, ArithmeticError, ModuleNotFoundError) as error:
         print(f"{type(error).__name__}: {shared.in_flags(str(error), args)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import mmlib_book
@@ -143,7 +146,19 @@ def test_the_theme_still_asks_what_is_mended_here() -> None:
     theme = pytest.importorskip("pydata_sphinx_theme")
     script = next(Path(theme.__file__).parent.rglob("static/scripts/pydata-sphinx-theme.js")).read_text("utf8")
     assert script.count(mmlib_light._ASKS_ALL) == 1
-    assert script.replace(mmlib_light._ASKS_ALL, mmlib_light._ASKS_NEAR).count("mmNear") == 1
+    assert script.replace(mmlib_light._ASKS_ALL, mmlib_light._ASKS_LATER).count("mmAsking=mmAsk.size") == 1
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
+def test_what_scrolls_can_be_reached_by_keyboard_soon_and_not_at_once() -> None:
+    page = (
+        "globalThis.window=globalThis;const asked=[],block=w=>({get scrollWidth(){asked.push(w);return w},clientWidth:20,"
+        "scrollHeight:1,clientHeight:1}),all=[block(10),block(30)];"
+        f"[all,all].forEach(some=>some.{mmlib_light._ASKS_LATER});const first=asked.length;"
+        "setTimeout(()=>console.log(JSON.stringify([first,asked,all.map(e=>e.tabIndex)])),400)"
+    )
+    done = subprocess.run(["node", "-e", page], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [0, [10, 30], [-1, 0]]
 
 
 def test_all_pages_of_a_site_are_treated_once(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmlib.book import plots
+from mmlib.book import looks, panels, plots
 from mmlib.book.inline_svg import Picture
 
 mpl.use("agg")
@@ -66,7 +66,7 @@ def svg_of(picture: Picture) -> ElementTree.Element:
 
 
 def test_every_colour_is_legible_on_light_and_dark_pages() -> None:
-    for look in [*plots.LOOKS.values(), *plots._FALLBACK]:
+    for look in [*plots.LOOKS.values(), *looks.FALLBACK]:
         if look.colour != plots.INK:
             for page in PAGES:
                 assert plots.contrast(look.colour, page) >= 3, (look.colour, page)
@@ -88,7 +88,7 @@ def test_looks_of_one_data_set_stay_apart_in_grey(together: tuple[str, ...]) -> 
 
 
 def test_unknown_names_get_looks_of_their_own_and_keep_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plots, "_others", {})
+    monkeypatch.setattr(looks, "_others", {})
     names = ["lidar", "touch", "smell", "radar", "gait"]
     first = [plots.look(name) for name in names]
     assert len(set(first)) == len(names)
@@ -263,7 +263,7 @@ def test_helpers_name_what_disagrees(call: object, message: str) -> None:
 
 @given(st.lists(st.floats(-200, 200), min_size=1, max_size=8), st.floats(1, 30))
 def test_labels_are_spread_in_order_and_no_further_than_they_must(heights: list[float], gap: float) -> None:
-    places = plots.spread(heights, gap)
+    places = panels.spread(heights, gap)
     order = np.argsort(heights, kind="stable")
     assert all(places[b] - places[a] >= gap - 1e-9 for a, b in pairwise(order))
     if all(heights[b] - heights[a] >= gap for a, b in pairwise(order)):

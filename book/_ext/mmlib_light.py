@@ -51,13 +51,16 @@ FONT_AWESOME = re.compile(r'<script\b[^>]*\bsrc="[^"]*fontawesome\.js[^"]*"[^>]*
 SEARCH = re.compile(r'<script\b[^>]*\bsrc="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"[^>]*></script>\s*')
 SOUND = re.compile(r'<audio\b(?P<more>[^>]*?) src="data:audio/(?P<kind>[\w-]+);base64,(?P<data>[^"]+)"')
 BLOCKING = re.compile(r"<script(?P<more>(?![^>]*\b(?:defer|async)\b)[^>]*\bsrc=)")
-#: the theme's script asks every block of the page whether it scrolls, so that all is laid out at once; now those asked are near
+#: the theme's script asks every block of the page whether it scrolls (a keyboard must reach those that do), so that all is laid
+#: out at once; now it asks in the pauses of the browser, in the order of the page
 THEME_SCRIPT = "scripts/pydata-sphinx-theme.js"  #: below the folder of static files
 _SCROLLS = "e.tabIndex=e.scrollWidth>e.clientWidth||e.scrollHeight>e.clientHeight?0:-1"
 _ASKS_ALL = f"forEach(e=>{{{_SCROLLS}}})"
-_ASKS_NEAR = (
-    "forEach(e=>{const near=window.mmNear??=new IntersectionObserver(seen=>seen.forEach(({target:e,isIntersecting:n})=>{"
-    f'if(n){_SCROLLS}}}),{{rootMargin:"1000px"}});near.unobserve(e);near.observe(e)}})'
+_ASKS_LATER = (
+    "forEach(e=>{(window.mmAsk??=new Set).add(e);"
+    "const pause=window.requestIdleCallback??(f=>setTimeout(()=>f({timeRemaining:()=>9}),50));"
+    "window.mmAsking??=pause(function next(time){for(const e of mmAsk){if(time.timeRemaining()<4)break;mmAsk.delete(e);"
+    f"{_SCROLLS}}}window.mmAsking=mmAsk.size?pause(next):null}})}})"
 )
 PRELOAD = re.compile(r'<link\b[^>]*\brel="preload"[^>]*\bas="script"[^>]*>\s*')  # they would come before the text
 #: what reads a script above it, in the middle of the page
@@ -191,7 +194,7 @@ def lighten(out: Path, katex: Path | None) -> None:
         asked = [formula for page in pages.values() for formula in formulas(page)]
         made = set_in_type(asked, katex) if asked else {}
     if (script := out / "_static" / THEME_SCRIPT).exists():
-        script.write_text(script.read_text("utf8").replace(_ASKS_ALL, _ASKS_NEAR), "utf8")
+        script.write_text(script.read_text("utf8").replace(_ASKS_ALL, _ASKS_LATER), "utf8")
     for path, page in pages.items():
         static = os.path.relpath(out / "_static", path.parent).replace(os.sep, "/")
         better = lighter(page, searches=path == out / "search.html")

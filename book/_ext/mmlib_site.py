@@ -138,7 +138,10 @@ def sitemap(base: str, documents: list[str]) -> str:
 def lost(base: str, first: str, title: str) -> str:
     """The page for an address that there is not. It may be shown at any depth, so that its links are whole addresses."""
     title, base = html.escape(title), html.escape(base)
-    style = "body{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:15vh auto;padding:0 1rem;color-scheme:light dark}"
+    style = (
+        "body{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:15vh auto;padding:0 1rem}"
+        "html{color-scheme:light dark;background:Canvas;color:CanvasText}"
+    )
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Not here: {title}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="robots" content="noindex">'

@@ -36,6 +36,7 @@ The table goes to standard output; mmlib.record.read reads the JSON file.
   python -m mmlib train --data digits --method ogm_ge --method-set alpha=0.3 --lr 3e-3
   python -m mmlib train --data arrays.npz --set scale=standard --save model.safetensors > scores.json
   python -m mmlib train --data digits --checkpoint run.pt --resume
+  python -m mmlib train --data cremad --set folder=CREMA-D --encoders resnet18 --method mla --batch-size 32
 
 Standard output is JSON alone: the scores on the test data.
 """,
@@ -96,6 +97,9 @@ def parser() -> argparse.ArgumentParser:
         "--threads", type=count, default=1, help="another number may change the last bits; compare has 1 (default 1)"
     )
     two.add_argument("--device", help="cuda, mps or cpu; by default the first there is")
+    two.add_argument("--encoders", default="small", metavar="NETWORK",
+                     help="of pictures, spectrograms and clips: small, or a network of timm such as resnet18")  # fmt: skip
+    two.add_argument("--weights", type=Path, metavar="FILE", help="a file of weights for that network, as timm publishes them")
     two.add_argument("--bf16", action="store_true", help="forward passes in bfloat16")
     two.add_argument("--checkpoint", type=Path)
     two.add_argument("--resume", action="store_true", help="go on from the checkpoint")

@@ -6,14 +6,18 @@ import json
 import math
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from typing import Any
 
 import torch
+from torch import nn
 
 from mmlib import keep
+from mmlib.backbones import encoders
 from mmlib.command import shared
 from mmlib.command.parser import UsageError
+from mmlib.data.core import Splits
 from mmlib.model import build
 from mmlib.train import evaluate, fit
 
@@ -40,7 +44,10 @@ def _train(args: Namespace) -> dict[str, Any]:
     torch.set_num_threads(args.threads)
     try:
         _, _, splits = shared.data(args, args.seed)
-        model = build(splits, args.fusion, seed=args.seed, normalise=args.normalise, intermediate=args.intermediate)
+        model = build(
+            splits, args.fusion, encoders=_encoders(args, splits), seed=args.seed, normalise=args.normalise,
+            intermediate=args.intermediate,
+        )  # fmt: skip
         history = fit(
             model, splits, method, **shared.fit_options(args), seed=args.seed, device=args.device, bf16=args.bf16,
             checkpoint=args.checkpoint, resume=args.resume,
@@ -54,6 +61,17 @@ def _train(args: Namespace) -> dict[str, Any]:
     scores["val_accuracy"] = history.rows[history.best_epoch]["val_accuracy"]
     numbers = {k: round(v, 6) if math.isfinite(v) else None for k, v in scores.items()}
     return {**numbers, "best_epoch": history.best_epoch, "epochs": len(history), "seed": args.seed}
+
+
+def _encoders(args: Namespace, splits: Splits) -> dict[str, Callable[[], nn.Module]] | None:
+    """Where the default encoders are not asked for, or cannot read what there is; None otherwise."""
+    clips = any(len(shape) == 4 for shape in splits.train.shapes.values())
+    if args.encoders == "small" and args.weights is None and not clips:
+        return None
+    try:
+        return encoders(splits, args.encoders, args.weights)
+    except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
+        raise UsageError(f"--{str(error).replace('network:', 'encoders:')}") from None
 
 
 def device(name: str | None) -> None:

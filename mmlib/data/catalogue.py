@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmlib.data import avmnist, avmnist_files, digits, emoji, motion, motion_files, two_speed
+from mmlib.data import avmnist, avmnist_files, cremad, digits, emoji, motion, motion_files, two_speed
 from mmlib.data.core import Splits
 
 
@@ -25,6 +25,7 @@ DATASETS: dict[str, DataSet] = {
     "emoji": DataSet(emoji.make, (emoji.ASSETS / "emoji.npz", emoji.ASSETS / "emoji.tsv")),
     "avmnist": DataSet(avmnist.make, download=avmnist_files.download),
     "motion": DataSet(motion.make, download=motion_files.download),
+    "cremad": DataSet(cremad.make, (cremad.OFFICIAL,)),
 }
 
 
@@ -34,7 +35,8 @@ def load(name: str, modalities: Sequence[str] | None = None, seed: int = 0, **kn
     Args:
         name: ``"two_speed"`` (`mmlib.data.two_speed.make`), ``"digits"`` (`mmlib.data.digits.make`) or ``"emoji"``
             (`mmlib.data.emoji.make`), which come with the package; or ``"avmnist"`` (`mmlib.data.avmnist.make`, 18 MB) or
-            ``"motion"`` (`mmlib.data.motion.make`, 28 MB or more), which are downloaded and verified the first time.
+            ``"motion"`` (`mmlib.data.motion.make`, 28 MB or more), which are downloaded and verified the first time; or
+            ``"cremad"`` (`mmlib.data.cremad.make`), which is read from a copy of CREMA-D (``folder=...``).
         modalities: which modalities, in which order; by default all.
         seed: of everything that is drawn. One seed gives the same bits, another a different draw.
         knobs: how hard it is; listed and explained in the functions named above.

@@ -20,7 +20,8 @@ class StreamedData:
 
     Args:
         dataset: item i is ``(inputs, label)`` or ``(inputs, label, present)`` with ``inputs[modality]`` a tensor (numbers as
-            floating point; whole numbers are token ids), ``label`` a whole number and ``present[modality]`` a boolean.
+            floating point; whole numbers are token ids), ``label`` a whole number and ``present[modality]`` a boolean. Its
+            attributes ``groups`` and ``raw``, where it has them, are those of `MultimodalData`.
         num_classes: the number of classes.
         workers: processes that read ahead (0: this process). pin_memory: for faster copies to a GPU.
 
@@ -47,7 +48,15 @@ class StreamedData:
         if not 0 <= int(item[1]) < self.num_classes:
             raise ValueError(f"dataset: expected labels in 0 .. {self.num_classes - 1}, found {int(item[1])} in sample 0")
         self.example: dict[str, Tensor] = {m: _float32(torch.as_tensor(x)[None]) for m, x in item[0].items()}
-        self.groups: dict[str, Tensor] = {}
+        self.groups: dict[str, Tensor] = self._of_all("groups")
+        self.raw: dict[str, Any] = self._of_all("raw")
+
+    def _of_all(self, kind: str) -> dict[str, Any]:
+        found = dict(getattr(self.dataset, kind, {}))
+        for name, values in found.items():
+            if len(values) != len(self):
+                raise ValueError(f"dataset.{kind}[{name!r}]: expected {len(self)} entries, one per sample, found {len(values)}")
+        return found
 
     def __len__(self) -> int:
         return len(self.dataset)  # type: ignore[arg-type]
