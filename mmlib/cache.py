@@ -16,6 +16,7 @@ import numpy as np
 from mmlib import fingerprint
 from mmlib.arguments import pick_device
 from mmlib.data.core import MultimodalData, Splits
+from mmlib.data.cremad_files import NAME as CREMAD
 from mmlib.setting import Predictions, Setting
 
 #: what every row has, beside numbers under other names
@@ -48,7 +49,9 @@ def known_data(setting: Setting) -> bool:
     it was made."""
     if isinstance(setting.data, Splits):
         return all(isinstance(split, MultimodalData) for _, split in setting.data.items())
-    return isinstance(setting.data, str) or fingerprint.hashed_wholly(setting.data)
+    if isinstance(setting.data, str):
+        return setting.data != CREMAD  # in a folder of the user's, which nothing verifies
+    return fingerprint.hashed_wholly(setting.data)
 
 
 @lru_cache

@@ -143,6 +143,11 @@ def test_foreign_code_and_objects_are_not_kept(change: dict[str, Any]) -> None:
         assert (job.key, job.by_content) == (None, False)
 
 
+def test_runs_on_files_that_nothing_verifies_are_not_kept() -> None:
+    assert cache.key(Setting("a", data="digits")) is not None
+    assert cache.key(Setting("a", data="cremad")) is None
+
+
 @pytest.mark.parametrize("options", [{"optimizer": torch.optim.Rprop}, {"lr": np.float64(0.1), "epochs": np.int64(2)}])
 def test_what_the_library_and_torch_bring_is_kept(options: dict[str, Any]) -> None:
     assert OURS.with_("x", method=MLA, fit_options=options).foreign() == []

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmlib.data import avmnist, avmnist_files, cremad, digits, emoji, motion, motion_files, two_speed
+from mmlib.data import avmnist, avmnist_files, digits, emoji, motion, motion_files, two_speed
 from mmlib.data.core import Splits
 
 
@@ -25,7 +25,6 @@ DATASETS: dict[str, DataSet] = {
     "emoji": DataSet(emoji.make, (emoji.ASSETS / "emoji.npz", emoji.ASSETS / "emoji.tsv")),
     "avmnist": DataSet(avmnist.make, download=avmnist_files.download),
     "motion": DataSet(motion.make, download=motion_files.download),
-    "cremad": DataSet(cremad.make, (cremad.OFFICIAL,)),
 }
 
 
