@@ -89,7 +89,7 @@ def make(
     Raises:
         TypeError, ValueError: an unknown modality, a knob out of its range, a table with unknown clips, a split left empty.
         FileNotFoundError: no folder, or no CREMA-D in it: the message says how to get it.
-        mmlib.data.cremad_reading.ClipError: a clip that cannot be decoded. ModuleNotFoundError: video without PyAV.
+        mmlib.data.cremad_clips.ClipError: a clip that cannot be decoded. ModuleNotFoundError: video without PyAV.
     """
     chosen = MODALITIES if modalities is None else tuple(modalities) if not isinstance(modalities, str) else modalities
     check_modalities(chosen, MODALITIES)

@@ -22,12 +22,12 @@ from mmlib.methods import Joint
 from mmlib.model import build
 from mmlib.setting import Setting
 from mmlib.train import fit
-from tests.benchmarks import avmnist, blending, mla, ogm
+from tests.benchmarks import avmnist, blending, mla, ogm, plain
 from tests.benchmarks.timing import in_turns
 
 EPOCHS, BATCH = 5, 64
 #: modules with a function ``measure() -> {name: figures}``, one per method
-METHODS: list[Any] = [blending, ogm, avmnist, mla]
+METHODS: list[Any] = [plain, blending, ogm, avmnist, mla]
 #: what is timed -> knobs of the data set; many samples show the cost of a step, few that of an epoch's end as well
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "two_speed": ("two_speed", {}),
