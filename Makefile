@@ -17,7 +17,7 @@ SOURCES := $(NOTEBOOKS) _config.yml _toc.yml requirements.txt requirements-hashe
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help book pdf test lint unit notebooks site browser serve results benchmarks backbones pythons mutants clean
+.PHONY: help book pdf test lint unit notebooks site browser serve results benchmarks backbones colab pythons mutants clean
 
 help:
 	@echo "make book        build the book; the first time it sets up .venv and runs the chapters"
@@ -28,6 +28,7 @@ help:
 	@echo "make results     compute again what is stored in book/results (long; resumes)"
 	@echo "make benchmarks  speed, on a quiet machine"
 	@echo "make backbones   larger networks and recordings, in an environment of their own (torchvision, timm: some GB)"
+	@echo "make colab       the chapters with Colab's versions, from an empty folder, with only the built wheel (some GB)"
 	@echo "make pythons     the lock and what needs no PyTorch, with each Python from 3.11 to 3.14 that is here"
 	@echo "make mutants     what the unit tests overlook: MUTANTS='--sample 100 --seed 1', hours without"
 	@echo "make clean       forget what was built and executed; .venv stays"
@@ -104,6 +105,11 @@ backbones:
 	@.venv-scale/bin/python -c 'import torchvision' 2>/dev/null || .venv-scale/bin/pip install -q torch torchvision
 	@.venv-scale/bin/pip install -q -e '.[scale]' pytest pytest-timeout
 	@.venv-scale/bin/python -m pytest -q -ra --noconftest -o addopts= tests/test_backbones.py tests/test_data_cremad.py
+
+# an environment of its own: the lock is another one
+colab:
+	@echo "== the chapters as on Colab"
+	@$${PYTHON:-python3} tools/colab.py $(CHAPTERS)
 
 pythons: $(READY)
 	@echo "== each Python that is here"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from mmlib import needs
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mmlib"
@@ -85,3 +89,18 @@ def test_the_core_can_be_held_in_view() -> None:
 @pytest.mark.parametrize("path", FILES, ids=module)
 def test_no_file_is_long(path: Path) -> None:
     assert lines(path) <= 330
+
+
+def test_what_is_missing_is_named_with_what_to_do() -> None:
+    program = "import sys; sys.modules['pooch'] = sys.modules['cloudpickle'] = None; import mmlib"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    said = done.stderr.strip().splitlines()[-1]
+    assert said.startswith(
+        "ModuleNotFoundError: mmlib is installed without what it needs: cloudpickle, pooch. Install it with: pip"
+    )
+
+
+def test_what_is_asked_for_is_what_the_package_needs() -> None:
+    declared = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text("utf8"))["project"]["dependencies"]
+    assert sorted(needs.NEEDS.values()) == sorted(re.split(r"[<>=!~ ]", line)[0] for line in declared)
+    assert needs.missing() == []

@@ -164,7 +164,15 @@ def test_without_an_address_the_first_cell_installs_nothing_and_says_why() -> No
     assert "git+" not in code
     exec(compile(code, "cell", "exec"), {})  # mmlib is here
     with pytest.raises(SystemExit, match="tools/set_address.py"):
-        exec(compile(code.replace("import mmlib", "import no_such_mmlib"), "cell", "exec"), {})
+        exec(compile(code.replace("import mmlib", "import no_such").replace('"mmlib"', '"no_such"'), "cell", "exec"), {})
+
+
+def test_the_first_cell_does_not_install_mmlib_where_only_what_it_needs_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = chapter.install_code(HERE, "v1")
+    plain = re.sub(r"^( *)%pip.*$", r"\1raise AssertionError('must not install')", code, flags=re.MULTILINE)
+    monkeypatch.setitem(sys.modules, "no_such_need", None)
+    with pytest.raises(ModuleNotFoundError, match="no_such_need"):
+        exec(compile(plain.replace("import mmlib", "import no_such_need", 1), "cell", "exec"), {})
 
 
 def test_a_chapter_without_a_title_is_refused() -> None:

@@ -35,7 +35,15 @@ def install_code(repository: str, revision: str) -> str:
     if repository == address.PLACEHOLDER:
         comment = "# The owner of this copy has not said where it is published, so there is nothing to install mmlib from."
         does = ['raise SystemExit("mmlib is not installed: its owner must run tools/set_address.py first") from None']
-    lines = [comment, "try:", "    import mmlib", "except ModuleNotFoundError:", *(f"    {line}" for line in does)]
+    other = ['    if error.name != "mmlib":', "        raise  # mmlib is there, and says what it lacks"]
+    lines = [
+        comment,
+        "try:",
+        "    import mmlib",
+        "except ModuleNotFoundError as error:",
+        *other,
+        *(f"    {line}" for line in does),
+    ]
     return "\n".join(lines)
 
 
