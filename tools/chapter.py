@@ -34,7 +34,8 @@ def install_code(repository: str, revision: str) -> str:
     does = [f'%pip install -q --no-deps "mmlib @ git+{repository}@{revision}"', "import mmlib"]
     if repository == address.PLACEHOLDER:
         comment = "# The owner of this copy has not said where it is published, so there is nothing to install mmlib from."
-        does = ['raise SystemExit("mmlib is not installed: its owner must run tools/set_address.py first") from None']
+        said = '    "mmlib is not installed: its owner must run tools/set_address.py first"'
+        does = ["raise SystemExit(", said, ") from None"]
     other = ['    if error.name != "mmlib":', "        raise  # mmlib is there, and says what it lacks"]
     lines = [
         comment,

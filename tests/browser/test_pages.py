@@ -68,6 +68,15 @@ def test_page_fits_a_phone(name: str, browser: Chromium, address: str) -> None:
     assert browser.run("look.tooWide()") == 0
 
 
+@pytest.mark.parametrize("width", [360, 1200])
+@pytest.mark.parametrize("name", documents())
+def test_no_code_is_wider_than_its_column(name: str, width: int, browser: Chromium, address: str) -> None:
+    browser.visit(f"{address}/{name}.html", width=width, height=740)
+    browser.run("document.querySelectorAll('details').forEach(e => { e.open = true }), 1")
+    code = "[...document.querySelectorAll('.bd-article .cell_input pre, .bd-article div[class*=highlight-] pre')]"
+    assert browser.run(f"{code}.filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent.slice(0, 80))") == []
+
+
 FIRST = 300_000  #: bytes, compressed: what a reader waits for who opens a page first of all
 
 
