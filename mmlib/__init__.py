@@ -8,7 +8,7 @@ history = mmlib.fit(model, splits, mmlib.methods.Joint(), epochs=20, seed=0)
 mmlib.evaluate(model, splits.test)
 """
 
-from mmlib import needs  # isort: skip  # first: it says what is missing
+from mmlib import needs  # noqa: F401  # isort: skip  # first: it says what is missing
 from mmlib import compare, data, encoders, fusion, methods, metrics
 from mmlib.data import MultimodalData, Splits, from_arrays, load
 from mmlib.diagnosis import diagnose
@@ -44,7 +44,6 @@ __all__ = [
     "mean_interval",
     "methods",
     "metrics",
-    "needs",
     "predict",
     "save",
     "seeds",
