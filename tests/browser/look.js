@@ -42,6 +42,15 @@ window.look = {
       });
   },
 
+  // figures that reach beyond the window, but for wide ones in a box of their own that scrolls
   tooWide: () =>
-    [...document.querySelectorAll('article .mm-figure svg')].filter((e) => e.getBoundingClientRect().right > innerWidth + 1).length,
+    [...document.querySelectorAll('article .mm-figure svg')].filter((e) => {
+      const box = e.classList.contains('mm-wide') ? e.closest('.output') : null;
+      const scrolls = box && getComputedStyle(box).overflowX === 'auto' && box.getBoundingClientRect().right <= innerWidth + 1;
+      return e.getBoundingClientRect().right > innerWidth + 1 && !scrolls;
+    }).length,
+
+  // boxes that scroll sideways and cannot be reached by keyboard
+  unreached: () =>
+    [...document.querySelectorAll('article .cell_output > .output')].filter((e) => e.scrollWidth > e.clientWidth + 1 && e.tabIndex !== 0).length,
 };
