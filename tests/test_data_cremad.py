@@ -111,6 +111,21 @@ def test_votes_say_what_is_ambiguous(folder: Path, cache: Path) -> None:
     assert splits.train.raw["vote_audio"][at] == "N"
 
 
+def test_a_clip_without_votes_is_neither_clear_nor_ambiguous(own: Path, tmp_path: Path) -> None:
+    table = own / files.VOTES
+    lines = [line for line in table.read_text().splitlines() if "1001_DFA_DIS_XX" not in line]
+    table.write_text("\n".join(lines) + "\n")
+    train = load(own, tmp_path, ["audio"]).train
+    assert train.groups["ambiguous"][train.raw["clip"].index("1001_DFA_DIS_XX")] == -1
+    assert train.raw["vote_both"][train.raw["clip"].index("1001_DFA_DIS_XX")] == ""
+
+
+def test_an_array_without_the_list_of_what_is_done_is_made_anew(folder: Path, tmp_path: Path) -> None:
+    before = load(folder, tmp_path, ["audio"], in_memory=True).train.inputs["audio"]
+    next(tmp_path.glob("audio_*.state.npy")).unlink()
+    assert torch.equal(load(folder, tmp_path, ["audio"], in_memory=True).train.inputs["audio"], before)
+
+
 def test_a_random_split_shares_its_actors_and_keeps_the_classes(folder: Path, cache: Path) -> None:
     apart, mixed, again, other = (
         load(folder, cache, ["audio"], seed, split=split)

@@ -83,8 +83,9 @@ def make(
 
     Returns:
         Splits of 6 classes. ``groups``: ``actor``, 1001 to 1091, and, where the repository's summary table is there,
-        ``ambiguous``: 1 where most raters of the whole clip named another emotion than the one acted, or had a tie. ``raw``:
-        ``clip``, the name, and ``vote_audio``, ``vote_video``, ``vote_both``, letters such as "A:F" (`cremad_files.votes`).
+        ``ambiguous``: 1 where most raters of the whole clip named another emotion than the one acted, or had a tie
+        (-1: not in the table). ``raw``: ``clip``, the name, and ``vote_audio``, ``vote_video``, ``vote_both``, letters such as
+        "A:F" (`cremad_files.votes`).
 
     Raises:
         TypeError, ValueError: an unknown modality, a knob out of its range, a table with unknown clips, a split left empty.
@@ -178,9 +179,8 @@ def _told(root: Path, clips: Sequence[Clip]) -> tuple[dict[str, list[str]], dict
         for column in ("audio", "video", "both"):
             raw[f"vote_{column}"] = [":".join(getattr(b, column)) for b in ballots]
         letters = [letter for _, letter in EMOTIONS.values()]
-        groups["ambiguous"] = np.array([b.both != (letters[c.emotion],) for b, c in zip(ballots, clips, strict=True)]).astype(
-            np.int64
-        )
+        asked = [(letters[clip.emotion],) for clip in clips]
+        groups["ambiguous"] = np.array([int(b.both != a) if b.both else -1 for b, a in zip(ballots, asked, strict=True)])
     return raw, groups
 
 

@@ -187,7 +187,7 @@ def decoded(
     whole = cache / f"{modality}_{told.hexdigest()[:16]}.npy"
     state = whole.with_suffix(".state.npy")
     with FileLock(whole.with_suffix(".lock")):
-        if not whole.exists():
+        if not (whole.exists() and state.exists()):
             _fill(whole, state, files, modality, how, shown, skip_broken)
     good: NDArray[np.bool_] = np.load(state) == DONE
     if not skip_broken and not good.all():  # decoded before by someone who left them out

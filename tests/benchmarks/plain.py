@@ -21,7 +21,7 @@ from torch import Tensor
 from mmlib import backbones
 from mmlib.data import MultimodalData, Splits, load
 from mmlib.methods import MLA, OGMGE, Joint, Method
-from mmlib.model import MultimodalClassifier, build
+from mmlib.model import MultimodalClassifier, Output, build
 from mmlib.train import fit
 from tests.benchmarks.timing import in_turns
 
@@ -61,21 +61,8 @@ def halves(model: MultimodalClassifier, features: dict[str, Tensor]) -> dict[str
     return {m: f @ w.T + bias / len(features) for (m, f), w in zip(features.items(), parts, strict=True)}
 
 
-def plain_joint(splits: Splits) -> float:
-    model = model_of(splits)
-    model.train()
-    optimizer, total = sgd(model), 0.0
-    for epoch in range(EPOCHS):
-        for batch in batches(splits, epoch):
-            optimizer.zero_grad()
-            loss = F.cross_entropy(model(batch.inputs).logits, batch.labels)
-            loss.backward()
-            optimizer.step()
-            total += loss.item()
-    return total
-
-
-def plain_ogm_ge(splits: Splits, alpha: float = 0.8) -> float:
+def plain_joint(splits: Splits, change: Callable[..., None] | None = None) -> float:
+    """``change(model, output, labels)`` may alter the gradients before the step."""
     model = model_of(splits)
     model.train()
     optimizer, total = sgd(model), 0.0
@@ -85,19 +72,28 @@ def plain_ogm_ge(splits: Splits, alpha: float = 0.8) -> float:
             output = model(batch.inputs)
             loss = F.cross_entropy(output.logits, batch.labels)
             loss.backward()
-            shares = {m: F.softmax(z, dim=1) for m, z in halves(model, output.features).items()}
-            score = {m: sum(p[i][batch.labels[i]] for i in range(len(batch.labels))) for m, p in shares.items()}
-            ratio = score["video"] / score["audio"]
-            ahead, size = ("video", ratio) if ratio > 1 else ("audio", 1 / ratio)
-            k = 1 - math.tanh(alpha * size.item())
-            for name, parameter in model.named_parameters():
-                if parameter.grad is None or f"encoders.{ahead}" not in name or parameter.grad.ndim != 4:
-                    continue
-                noise = torch.zeros_like(parameter.grad).normal_(0, parameter.grad.std().item() + 1e-8)
-                parameter.grad = parameter.grad * k + noise
+            if change is not None:
+                change(model, output, batch.labels)
             optimizer.step()
             total += loss.item()
     return total
+
+
+def held_back(model: MultimodalClassifier, output: Output, labels: Tensor, alpha: float = 0.8) -> None:
+    shares = {m: F.softmax(z, dim=1) for m, z in halves(model, output.features).items()}
+    score = {m: sum(p[i][labels[i]] for i in range(len(labels))) for m, p in shares.items()}
+    ratio = score["video"] / score["audio"]
+    ahead, size = ("video", ratio) if ratio > 1 else ("audio", 1 / ratio)
+    k = 1 - math.tanh(alpha * size.item())
+    for name, parameter in model.named_parameters():
+        if parameter.grad is None or f"encoders.{ahead}" not in name or parameter.grad.ndim != 4:
+            continue
+        noise = torch.zeros_like(parameter.grad).normal_(0, parameter.grad.std().item() + 1e-8)
+        parameter.grad = parameter.grad * k + noise
+
+
+def plain_ogm_ge(splits: Splits) -> float:
+    return plain_joint(splits, held_back)
 
 
 def plain_mla(splits: Splits) -> float:
