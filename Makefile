@@ -69,7 +69,7 @@ lint: $(READY)
 # KaTeX is fetched first: some tests are about what sets the math
 unit: $(READY) | $(VENDOR)
 	@echo "== unit tests"
-	@$(BIN)/pytest tests -q -n 2
+	@$(BIN)/pytest tests -q -n 2 --dist loadgroup
 
 notebooks: $(READY)
 	@echo "== chapters, executed"

@@ -14,6 +14,8 @@ from mmlib.methods.base import Method
 from mmlib.model import MultimodalClassifier
 
 ClassWeights = Literal["balanced"] | Sequence[float] | None
+Precision = Literal["fp32", "bf16", "fp16"]
+AUTOCAST: dict[str, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def pick_device(device: str | torch.device | None = None) -> torch.device:
@@ -29,16 +31,18 @@ def weights_of_classes(asked: ClassWeights, data: MultimodalData, device: torch.
     """[C] weights on ``device``; None where all count the same.
 
     Raises:
-        TypeError: "balanced" for streamed data. ValueError: another length than C, or a weight that is not positive.
+        TypeError: "balanced" for streamed data that does not know its labels. ValueError: another length than C, or a weight
+            that is not positive.
     """
     if asked is None:
         return None
     if isinstance(asked, str):
         if asked != "balanced":
             raise ValueError(f"class_weights: unknown {asked!r}; known: balanced, or one positive number per class")
-        if not isinstance(data, MultimodalData):
-            raise TypeError("class_weights: 'balanced' needs data in memory; give one number per class")
-        counts = torch.bincount(data.labels.cpu(), minlength=data.num_classes).clamp(min=1)
+        labels: Tensor | None = data.labels  # None: streamed, of a dataset without the attribute
+        if labels is None:
+            raise TypeError("class_weights: 'balanced' needs all labels, and the streamed dataset has no attribute labels")
+        counts = torch.bincount(labels.cpu(), minlength=data.num_classes).clamp(min=1)
         return (len(data) / (data.num_classes * counts)).float().to(device)
     weights = torch.as_tensor(asked, dtype=torch.float32).flatten()
     if len(weights) != data.num_classes or not bool((weights > 0).all() and weights.isfinite().all()):
@@ -48,7 +52,7 @@ def weights_of_classes(asked: ClassWeights, data: MultimodalData, device: torch.
 
 def check_fit(
     model: MultimodalClassifier, splits: Splits, method: Method, epochs: int, batch_size: int, weight_decay: float,
-    monitor: str, keep: str, patience: int | None, train_metrics: str,
+    monitor: str, keep: str, patience: int | None, train_metrics: str, precision: str,
 ) -> None:  # fmt: skip
     if not isinstance(method, Method):
         found = f"the class {method.__name__}" if isinstance(method, type) else repr(method)
@@ -66,6 +70,7 @@ def check_fit(
         ("monitor", monitor, ("val_accuracy", "val_loss")),
         ("keep", keep, ("best", "last")),
         ("train_metrics", train_metrics, ("running", "evaluated")),
+        ("precision", precision, tuple(AUTOCAST)),
     ):
         if value not in known:
             raise ValueError(f"{name}: unknown {value!r}; known: {', '.join(known)}")

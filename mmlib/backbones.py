@@ -1,4 +1,4 @@
-"""Larger encoders, for recordings: networks of `timm` for pictures and spectrograms, and one encoder for all frames of a clip.
+"""Larger encoders, for recordings: networks of `timm` for pictures, spectrograms and clips.
 
 `mmlib.build` takes them as ``encoders``; the methods, the loop and the controls are the same. timm and PyAV come with
 ``pip install 'mmlib[scale]'`` and are imported when first used.
@@ -18,33 +18,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mmlib.data.core import Splits
-from mmlib.encoders import default_encoder
+from mmlib.encoders_frames import FrameEncoder
 from mmlib.remembers import Remembers
-
-
-class FrameEncoder(Remembers, nn.Module):
-    """One encoder for every frame of a clip, and their mean: [B, frames, C, H, W] -> [B, D].
-
-    The mean over frames of what an average over each picture leaves is the average over the whole clip, as in the public code of
-    OGM-GE and MLA (which averages the last feature maps over frames and picture at once).
-
-    Args:
-        encoder: [B, C, H, W] -> [B, D], with the attribute ``dim``.
-
-    Raises:
-        ValueError: an encoder of unknown feature size.
-    """
-
-    def __init__(self, encoder: nn.Module) -> None:
-        super().__init__()
-        dim = getattr(encoder, "dim", None)
-        if not isinstance(dim, int):
-            raise ValueError(f"encoder: {type(encoder).__name__} has no attribute dim, the size of its features")
-        self.encoder, self.dim = encoder, dim
-
-    def forward(self, x: Tensor) -> Tensor:
-        frames = self.encoder(x.flatten(0, 1))  # [B * frames, D]
-        return frames.unflatten(0, x.shape[:2]).mean(1)  # [B, D]
 
 
 class TimmEncoder(Remembers, nn.Module):
@@ -123,38 +98,26 @@ def _timm() -> Any:
     return timm
 
 
-def encoders(
-    splits: Splits, network: str = "small", weights: str | Path | None = None, dim: int = 64
-) -> dict[str, Callable[[], nn.Module]]:
-    """An encoder for every modality of ``splits`` that is a picture [C, H, W] or a clip [frames, C, H, W].
+def encoders(splits: Splits, network: str = "resnet18", weights: str | Path | None = None) -> dict[str, Callable[[], nn.Module]]:
+    """A network of timm for every modality of ``splits`` that is a picture [C, H, W] or a clip [frames, C, H, W].
 
     Args:
-        network: "small", the default encoders of the library; or the name of a network of timm, such as "resnet18".
-        weights: as in `TimmEncoder`, for networks of timm.
-        dim: features of the small encoders.
+        network, weights: as in `TimmEncoder`.
 
     Returns:
         What `mmlib.build` takes as ``encoders``; other modalities are not in it, and get their default encoder.
 
     Raises:
-        ValueError: no modality with pictures, or weights for small encoders.
+        ValueError: no modality with pictures, or as in `TimmEncoder`. FileNotFoundError, ModuleNotFoundError: as there.
     """
     made: dict[str, Callable[[], nn.Module]] = {}
-    if network == "small" and weights is not None:
-        raise ValueError("weights: expected None with the small encoders, which have none to load")
     for m, shape in splits.train.shapes.items():
-        if len(shape) not in (3, 4):
-            continue
-        example = splits.train.example[m][:1]
-        if len(shape) == 4:
-            example = example[:, 0]
-        small: Callable[[], nn.Module] = partial(default_encoder, example, dim)
-        one = small if network == "small" else partial(TimmEncoder, network, shape[-3], weights)
-        made[m] = partial(_of_frames, one) if len(shape) == 4 else one
-    if network != "small":
-        if not made:
-            raise ValueError(f"network: {network!r} reads pictures, and no modality of {splits.name!r} has any")
-        check(network, weights)  # now, not in the middle of building
+        if len(shape) in (3, 4):
+            one = partial(TimmEncoder, network, shape[-3], weights)
+            made[m] = partial(_of_frames, one) if len(shape) == 4 else one
+    if not made:
+        raise ValueError(f"network: {network!r} reads pictures, and no modality of {splits.name!r} has any")
+    check(network, weights)  # now, not in the middle of building
     return made
 
 

@@ -32,6 +32,8 @@ def save(path: Path, state: dict[str, Any]) -> None:
     Raises:
         OSError: the folder cannot be written to, or is full; the old file is still there.
     """
+    if torch.distributed.is_available() and torch.distributed.is_initialized() and torch.distributed.get_rank():
+        return  # several processes train one model (`mmlib.distributed`), and the first one writes
     whole = io.BytesIO()  # torch has no clear word for a disk that is full
     torch.save({"format": FORMAT, **state}, whole)
     write_whole(path, whole.getbuffer(), "checkpoint")

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmlib.encoders_frames import FrameEncoder
 from mmlib.remembers import Remembers
 
 #: a piece of an encoder's forward pass
@@ -174,6 +175,8 @@ def reading(example: Tensor) -> str:
         return f"a sequence of {size[0]} steps of {size[1]} numbers (three axes, [N, L, D]): {kind}"
     if example.ndim == 4:
         return f"a picture of {size[1]} x {size[2]} with {size[0]} channels (four axes, [N, C, H, W]): ConvEncoder"
+    if example.ndim == 5:
+        return f"a clip of {size[0]} frames, {size[2]} x {size[3]}, {size[1]} channels (five axes, [N, T, C, H, W]): FrameEncoder"
     raise ValueError(f"no small encoder for samples of shape {size}: pass encoders={{modality: module}}")
 
 
@@ -235,7 +238,7 @@ def check_sizes(dim: int, width: float, dropout: float) -> None:
 def default_encoder(example: Tensor, dim: int = 64, width: float = 1.0, dropout: float = 0.0, vocabulary: int = 128) -> nn.Module:
     """The encoder that fits one modality, chosen by the type and shape of ``example`` [N, ...]; `reading` says which, and why.
 
-    Whole numbers [N, L]: token ids. Floats [N, D]: a vector; [N, L, D]: a sequence; [N, C, H, W]: a picture.
+    Integers [N, L]: token ids. Floats [N, D]: a vector; [N, L, D]: a sequence; [N, C, H, W]: a picture; [N, T, C, H, W]: a clip.
     `mmlib.from_arrays` makes numbers into floats unless they are declared to be tokens.
     From `LONG` steps on a sequence of floats is taken for a signal, as of a sensor: what it says lies in shapes longer than the
     three steps that `SequenceEncoder` sees at a time, so it gets a `TemporalEncoder`. Token ids never do, however many.
@@ -263,6 +266,8 @@ def default_encoder(example: Tensor, dim: int = 64, width: float = 1.0, dropout:
         return TemporalEncoder(example.shape[2], dim, (hidden // 4 or 1, hidden // 2 or 1, hidden), dropout=dropout)
     if example.ndim == 3:
         return SequenceEncoder(in_dim=example.shape[2], dim=dim, dropout=dropout)
+    if example.ndim == 5:
+        return FrameEncoder(default_encoder(example[:, 0], dim, width, dropout))
     stride = 2 if min(example.shape[2:]) >= 24 else 1
     return ConvEncoder(example.shape[1], dim, (hidden // 4 or 1, hidden // 2 or 1), stride=stride, dropout=dropout)
 

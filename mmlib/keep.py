@@ -13,11 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mmlib.arguments import AUTOCAST
+from mmlib.backbones import TimmEncoder
 from mmlib.checkpoint import write_whole
 from mmlib.data.checks import as_mask, check_finite
 from mmlib.data.core import MultimodalData
 from mmlib.data.prepare import Prepare
 from mmlib.encoders import ConvEncoder, MLPEncoder, SequenceEncoder, TemporalEncoder
+from mmlib.encoders_frames import FrameEncoder
 from mmlib.fusion import FUSIONS
 from mmlib.intermediate import MMTM, CentralNet, LayeredEncoder
 from mmlib.methods import METHODS, Method
@@ -34,6 +37,8 @@ KNOWN: dict[str, Callable[..., nn.Module]] = {
         MLPEncoder,
         SequenceEncoder,
         TemporalEncoder,
+        FrameEncoder,
+        TimmEncoder,
         NormalisedEncoder,
         LayeredEncoder,
         CentralNet,
@@ -85,7 +90,7 @@ def save(
         "fusion": _describe(model.fusion),
         "exchange": None if model.exchange is None else _describe(model.exchange),
         "method": {"name": method.name, **_describe(method)},
-        "bf16": model.autocast is not None,
+        "precision": next(name for name, kind in AUTOCAST.items() if kind is model.autocast),
     }
     state = {f"{part}.{k}": v for part, module in (("model", model), ("method", method)) for k, v in module.state_dict().items()}
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in state.items() if isinstance(v, Tensor)}
@@ -162,7 +167,7 @@ def load_trained(
         except RuntimeError as error:
             lines = " ".join(str(error).split())
             raise TrainedModelError(f"{part}: not the {part} that {source} was trained with: {lines[:400]}") from None
-    model.autocast = torch.bfloat16 if told.get("bf16") else None
+    model.autocast = AUTOCAST["bf16" if told.get("bf16") else told.get("precision", "fp32")]  # "bf16" wrote the first edition
     model.trained_by(trained.eval())
     trained.to(device)
     return model.eval().to(device)
@@ -246,6 +251,8 @@ def _describe(part: nn.Module) -> dict[str, Any]:
 
 
 def _argument(value: Any) -> Any:
+    if isinstance(value, Path):  # a file that was read when the part was made: what it held is among the weights
+        return None
     if isinstance(value, nn.Linear):  # a head that was passed in
         return {"linear": [value.in_features, value.out_features, value.bias is not None]}
     if isinstance(value, nn.Module):
@@ -291,9 +298,9 @@ def _value(spec: Any, own: nn.Module | None, what: str) -> Any:
 
 def _encoder(spec: Mapping[str, Any], own: nn.Module | None, what: str, dim: int) -> nn.Module:
     """The library's, or the one passed in; with the normalisation that the model was trained with around it."""
-    if own is None or isinstance(own, NormalisedEncoder):
-        return own if own is not None else _build(spec, None, what)
-    if "class" in spec and "encoder" in spec["options"]:  # a normalisation of an own encoder
+    if own is None:
+        return _build(spec, None, what)
+    if "class" in spec and "encoder" in spec["options"] and type(own).__name__ != spec["class"]:  # around an own encoder
         return _build(spec, own, what)
     return own
 

@@ -14,6 +14,7 @@ from mmlib.data.core import Splits
 from mmlib.data.prepare import ClassName, Prepare
 from mmlib.encoders import check_sizes, encoder_for, feature_sizes
 from mmlib.fusion import FUSIONS, Concat, Fusion
+from mmlib.half import GradientScale
 from mmlib.intermediate import KINDS as INTERMEDIATE
 from mmlib.intermediate import MMTM, hidden_sizes, with_centre
 from mmlib.normalise import KINDS, Kind, NormalisedEncoder
@@ -83,6 +84,21 @@ class MultimodalClassifier(nn.Module):
         self.__dict__["_method"] = method  # past torch, which would take the method's parameters for the model's own
 
     @property
+    def gradient_scale(self) -> GradientScale | None:
+        """Of training in float16 (set by `mmlib.train.fit`, while it lasts)."""
+        return self.__dict__.get("_gradient_scale")
+
+    def scale_gradients(self, by: GradientScale | None) -> None:
+        if (before := self.gradient_scale) is not None:
+            before.release()
+        self.__dict__["_gradient_scale"] = by  # past torch: no part of the model's weights
+
+    @property
+    def compiled(self) -> bool:
+        """Whether `torch.compile` has been asked to translate it, or an encoder of it."""
+        return any(part._compiled_call_impl is not None for part in (self, *self.encoders.values()))
+
+    @property
     def modalities(self) -> tuple[str, ...]:
         return self.fusion.modalities
 
@@ -116,11 +132,15 @@ class MultimodalClassifier(nn.Module):
         kind = self.autocast or torch.float32
         with torch.autocast(first.device.type, dtype=kind, enabled=self.autocast is not None):
             made = {} if self.exchange is None else self.exchange(self.encoders, inputs, there)
-            return {
+            features = {
                 m: made[m].float() if m in made
                 else self.encoders[m](inputs[m]).float() if m in inputs else torch.zeros(len(first), d, device=first.device)
                 for m, d in self.dims.items()
             }  # fmt: skip
+        if (scale := self.gradient_scale) is not None and torch.is_grad_enabled():
+            scale.watch([*self.encoders.parameters(), *(() if self.exchange is None else self.exchange.parameters())])
+            features = {m: scale.features(f) for m, f in features.items()}
+        return features
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None) -> Output:
         """inputs {m: [B, ...]}, present {m: [B]} booleans. Absent modalities contribute no features."""

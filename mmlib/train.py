@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from mmlib import checkpoint as checkpoints
-from mmlib.arguments import ClassWeights, check_fit, pick_device, weights_of_classes
+from mmlib.arguments import AUTOCAST, ClassWeights, Precision, check_fit, pick_device, weights_of_classes
 from mmlib.data.core import MultimodalData, Splits
+from mmlib.half import GradientScale
 from mmlib.history import History, Meter, Row
 from mmlib.identity import identity
 from mmlib.methods.base import Method, Net, Recipe
@@ -87,7 +88,7 @@ def fit(
     callback: Callable[[Row, MultimodalClassifier], object] | None = None,
     seed: int = 0,
     device: str | torch.device | None = None,
-    bf16: bool = False,
+    precision: Precision = "fp32",
     compile: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -113,7 +114,9 @@ def fit(
             once more at the end of the epoch, in evaluation mode (a third more time, comparable with validation).
         callback: called after every epoch with its row of the history and the model; training stops where it returns True.
         seed: of the order of the batches, of dropout and of the method's own parameters.
-        bf16: forward passes under autocast in bfloat16. compile: ``torch.compile`` the model.
+        precision: of the encoders' forward and backward passes: "fp32"; "bf16" or "fp16" under autocast. In "fp16" their
+            gradients are scaled on the way, and back before any method sees them (`mmlib.half.GradientScale`).
+        compile: translate the encoders by ``torch.compile``; of encoders that interact, the model.
         checkpoint: a file, written at the end of every epoch. resume: go on from it where it exists.
 
     Raises:
@@ -122,7 +125,7 @@ def fit(
             model, method or settings. NonFiniteLossError: the loss became NaN or infinite.
     """
     method = Joint() if method is None else method
-    check_fit(model, splits, method, epochs, batch_size, weight_decay, monitor, keep, patience, train_metrics)
+    check_fit(model, splits, method, epochs, batch_size, weight_decay, monitor, keep, patience, train_metrics, precision)
     check_learning_rate(lr, model.modalities)
     path = Path(checkpoint) if checkpoint is not None else None
     if path is not None and path.exists() and not resume:
@@ -130,9 +133,10 @@ def fit(
     target = pick_device(device)
     model.to(target)
     train, val = splits.train.to(target), splits.val.to(target)
-    model.autocast = torch.bfloat16 if bf16 else None
+    model.autocast = AUTOCAST[precision]
     if compile:
-        model.compile()
+        for part in model.encoders.values() if model.exchange is None else [model]:
+            part.compile()
 
     def new_optimizer(nets: Sequence[Net]) -> torch.optim.Optimizer:
         parameters, rate = parameter_groups(nets, lr)
@@ -147,14 +151,17 @@ def fit(
     check_batch_size(model, min(batch_size, len(train)))
     opt = new_optimizer([(model, method)])
     schedule = make_scheduler(scheduler, opt, epochs)
+    scale = GradientScale().to(target) if precision == "fp16" else None
+    model.scale_gradients(scale)
     history = History()
     best: dict[str, Any] = {}
     parts: dict[str, Any] = {"model": model, "method": method, "optimizer": opt, **({"scheduler": schedule} if schedule else {})}
+    parts |= {"gradient_scale": scale} if scale is not None else {}
 
     config: dict[str, Any] = {}
     if path is not None:
         config = identity(
-            model, splits, method, opt, lr=lr, batch_size=batch_size, seed=seed, keep=f"{keep} {monitor}", bf16=bf16,
+            model, splits, method, opt, lr=lr, batch_size=batch_size, seed=seed, keep=f"{keep} {monitor}", precision=precision,
             class_weights=class_weights, scheduler=scheduler, train_metrics=train_metrics,
             epochs=epochs if schedule else None,  # only where the learning rate depends on it; else a run may be prolonged
         )  # fmt: skip
@@ -178,6 +185,8 @@ def fit(
                 for batch in training_batches(model, here, batch_size, order):
                     _, output = method.step(model, batch, opt)
                     meter.add(output, batch)
+                    if scale is not None:
+                        scale.update()
             seen = meter.result("train_")
             if not all(math.isfinite(v) for v in seen.values()):
                 meter.check_finite(epoch, history.rows)
@@ -218,4 +227,5 @@ def _in_evaluation_mode_afterwards(model: MultimodalClassifier, method: Method) 
     try:
         yield
     finally:
+        model.scale_gradients(None)
         model.eval(), method.eval()

@@ -15,6 +15,7 @@ import mmlib
 from mmlib import backbones
 from mmlib.data import MultimodalData, Splits
 from mmlib.encoders import ConvEncoder, MLPEncoder
+from mmlib.encoders_frames import FrameEncoder
 from mmlib.methods import METHODS
 
 
@@ -38,7 +39,7 @@ def timm() -> Any:
 
 def test_a_clip_is_the_mean_of_its_frames() -> None:
     clips = torch.randn(5, 4, 3, 12, 12)
-    encoder = backbones.FrameEncoder(ConvEncoder(3, 8, (4, 8)))
+    encoder = FrameEncoder(ConvEncoder(3, 8, (4, 8)))
     assert encoder.dim == 8
     expected = torch.stack([encoder.encoder(clips[:, k]) for k in range(4)]).mean(0)
     torch.testing.assert_close(encoder(clips), expected)
@@ -46,36 +47,32 @@ def test_a_clip_is_the_mean_of_its_frames() -> None:
 
 def test_frames_need_an_encoder_that_knows_its_size() -> None:
     with pytest.raises(ValueError, match="encoder: Linear has no attribute dim"):
-        backbones.FrameEncoder(nn.Linear(3, 4))
+        FrameEncoder(nn.Linear(3, 4))
 
 
 def test_pictures_and_clips_get_encoders_and_the_rest_its_default() -> None:
     splits = recordings(audio=(1, 16, 20), video=(2, 3, 16, 16), words=(7,))
-    made = backbones.encoders(splits, dim=8)
-    assert list(made) == ["audio", "video"]
-    model = mmlib.build(splits, encoders=made)
+    model = mmlib.build(splits, dim=8)
     assert isinstance(model.encoders["audio"], ConvEncoder)
-    assert isinstance(model.encoders["video"], backbones.FrameEncoder)
+    assert isinstance(model.encoders["video"], FrameEncoder)
+    assert isinstance(model.encoders["video"].encoder, ConvEncoder)
     assert isinstance(model.encoders["words"], MLPEncoder)
-    assert model.dims == {"audio": 8, "video": 8, "words": 64}
+    assert model.dims == {"audio": 8, "video": 8, "words": 8}
     assert model(splits.train.inputs).logits.shape == (18, 3)
 
 
 def test_the_seed_decides_where_they_start() -> None:
     splits = recordings(video=(2, 3, 16, 16))
-    made = backbones.encoders(splits)
-    a, b, c = (mmlib.build(splits, encoders=made, seed=s) for s in (0, 0, 1))
+    a, b, c = (mmlib.build(splits, seed=s) for s in (0, 0, 1))
     first, same, other = (next(iter(m.parameters())) for m in (a, b, c))
     assert torch.equal(first, same)
     assert not torch.equal(first, other)
 
 
 def test_what_cannot_be_is_said() -> None:
-    flat, clips = recordings(a=(3,)), recordings(video=(2, 3, 16, 16))
+    flat = recordings(a=(3,))
     with pytest.raises(ValueError, match="network: 'resnet18' reads pictures, and no modality of 'data' has any"):
         backbones.encoders(flat, "resnet18")
-    with pytest.raises(ValueError, match="weights: expected None with the small encoders"):
-        backbones.encoders(clips, weights="x.pth")
 
 
 def test_without_timm_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

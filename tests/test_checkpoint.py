@@ -54,7 +54,7 @@ WHAT = {
         r"method.weights is \[1, 1, 2\]",
     ),
     "modality": ({"method": Unimodal("a")}, {"method": Unimodal("b")}, "method.modality is 'b' here, 'a' there"),
-    "bf16": ({}, {"bf16": True}, "bf16 is True here, False there"),
+    "precision": ({}, {"precision": "bf16"}, "precision is 'bf16' here, 'fp32' there"),
     "class weights": ({}, {"class_weights": "balanced"}, "class_weights is 'balanced' here, None there"),
     "learning rates": ({}, {"lr": {"encoders": 1e-2, "head": 1e-3}}, "optimizer.lr is 0.001 here, 0.01 there"),
     "fusion": ({}, {"model": {"fusion": "sum"}}, "fusion.class is 'Sum' here, 'Concat' there"),

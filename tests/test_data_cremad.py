@@ -15,7 +15,6 @@ import pytest
 import torch
 
 import mmlib
-from mmlib import backbones
 from mmlib.data import MultimodalData, StreamedData, cremad
 from mmlib.data import cremad_clips as clips
 from mmlib.data import cremad_files as files
@@ -285,10 +284,10 @@ def test_video_without_its_decoder_says_what_to_install(folder: Path, cache: Pat
 @pytest.mark.parametrize("workers", [0, 2])
 def test_it_trains_with_workers_as_without(folder: Path, cache: Path, workers: int) -> None:
     splits = load(folder, cache, workers=workers)
-    model = mmlib.build(splits, encoders=backbones.encoders(splits, dim=8), dim=8)
+    model = mmlib.build(splits, dim=8)
     history = mmlib.fit(model, splits, epochs=2, batch_size=8, device="cpu", progress=False)
     whole = load(folder, cache, in_memory=True)
-    other = mmlib.build(whole, encoders=backbones.encoders(whole, dim=8), dim=8)
+    other = mmlib.build(whole, dim=8)
     again = mmlib.fit(other, whole, epochs=2, batch_size=8, device="cpu", progress=False)
     assert [{**r, "seconds": 0} for r in history.rows] == [{**r, "seconds": 0} for r in again.rows]
 
@@ -297,7 +296,7 @@ def test_it_trains_with_workers_as_without(folder: Path, cache: Path, workers: i
 def test_the_methods_train_on_streamed_clips(folder: Path, cache: Path, name: str) -> None:
     splits = load(folder, cache)
     options: dict[str, Any] = {"modality": "video"} if name == "unimodal" else {}
-    model = mmlib.build(splits, encoders=backbones.encoders(splits, dim=8), normalise="layer")
+    model = mmlib.build(splits, dim=8, normalise="layer")
     history = mmlib.fit(model, splits, METHODS[name](**options), epochs=1, batch_size=12, device="cpu", progress=False)
     assert np.isfinite(history.rows[-1]["val_loss"])
 
@@ -305,7 +304,7 @@ def test_the_methods_train_on_streamed_clips(folder: Path, cache: Path, name: st
 def test_gradient_blending_holds_out_actors_in_memory(folder: Path, cache: Path) -> None:
     splits = load(folder, cache, in_memory=True)
     method = METHODS["gradient_blending"](estimate="shared", holdout="actor", super_epoch=1)
-    model = mmlib.build(splits, encoders=backbones.encoders(splits, dim=8))
+    model = mmlib.build(splits, dim=8)
     mmlib.fit(model, splits, method, epochs=1, batch_size=12, device="cpu", progress=False)
     weights = method.report()
     assert {"weight_audio", "weight_video", "weight_joint"} <= set(weights)

@@ -48,7 +48,8 @@ PLAIN = (bool, int, float, str, tuple)
 DEFAULTS: dict[Callable[..., Any], dict[str, Any]] = {
     fit: {
         "epochs": 20, "batch_size": 64, "optimizer": "adam", "lr": 1e-3, "weight_decay": 0.0, "monitor": "val_accuracy",
-        "keep": "best", "train_metrics": "running", "seed": 0, "bf16": False, "compile": False, "resume": False, "progress": True,
+        "keep": "best", "train_metrics": "running", "seed": 0, "precision": "fp32", "compile": False, "resume": False,
+        "progress": True,
     },
     make_optimizer: {"weight_decay": 0.0},
     build: {"fusion": "concat", "dim": 64, "width": 1.0, "dropout": 0.0, "seed": 0},

@@ -71,7 +71,7 @@ def test_encoder_errors() -> None:
     with pytest.raises(ValueError, match="channels: expected 1 or more, found 0"):
         ConvEncoder(0)
     with pytest.raises(ValueError, match="no small encoder for samples of shape"):
-        default_encoder(torch.randn(2, 1, 2, 2, 2))
+        default_encoder(torch.randn(2, 1, 2, 2, 2, 2))
 
 
 def test_model_output() -> None:

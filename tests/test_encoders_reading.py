@@ -18,6 +18,7 @@ from tests.conftest import make_tiny
         (torch.zeros(3, 6), "a vector of 6 numbers (two axes, [N, D]): MLPEncoder"),
         (torch.zeros(3, 9, 5), "a sequence of 9 steps of 5 numbers (three axes, [N, L, D]): SequenceEncoder"),
         (torch.zeros(3, 1, 8, 9), "a picture of 8 x 9 with 1 channels (four axes, [N, C, H, W]): ConvEncoder"),
+        (torch.zeros(3, 2, 1, 8, 9), "a clip of 2 frames, 8 x 9, 1 channels (five axes, [N, T, C, H, W]): FrameEncoder"),
         (torch.zeros(3, 12, dtype=torch.int64), "12 token ids, 0 for nothing (whole numbers, [N, L]): SequenceEncoder"),
     ],
 )

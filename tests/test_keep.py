@@ -219,10 +219,11 @@ def test_scaled_data_is_scaled_once() -> None:
     assert predict(model, splits.test)[:, 1] != pytest.approx(predict(model, {"table": splits.test.inputs["table"]})[:, 1])
 
 
-def test_bf16_is_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("precision", "kind"), [("fp32", None), ("bf16", torch.bfloat16), ("fp16", torch.float16)])
+def test_precision_is_kept(precision: Any, kind: torch.dtype | None, tmp_path: Path) -> None:
     splits = make_tiny(("a", "b"))
     model = build(splits)
-    fit(model, splits, Joint(), bf16=True, **OPTIONS)
+    fit(model, splits, Joint(), precision=precision, **OPTIONS)
     loaded = load_trained(save(tmp_path / "m", model))
-    assert loaded.autocast is torch.bfloat16
+    assert loaded.autocast is kind
     assert evaluate(loaded, splits.test) == evaluate(model, splits.test)

@@ -76,11 +76,31 @@ def test_looks_like_data() -> None:
     assert "train 72" in repr(streamed(make_tiny(("a", "b"))))
 
 
+def test_a_part_of_it_is_as_in_memory() -> None:
+    data = make_tiny(("a", "b"), missing=0.2).train
+    stream = StreamedData(Reading(data), 3)
+    assert stream.labels is None
+    for at in ([5, 2, 2, 70], torch.tensor([3, 1]), torch.arange(72) % 3 == 0):
+        part, expected = stream.select(at), data.select(at)
+        (batch,), (same,) = part.batches(100), expected.batches(100)
+        assert torch.equal(batch.labels, same.labels)
+        assert torch.equal(batch.inputs["b"], same.inputs["b"])
+        assert batch.present is not None
+        assert same.present is not None
+        assert torch.equal(batch.present["a"], same.present["a"])
+        assert len(part) == len(expected)
+    assert len(stream.select([0, 4]).select([1])) == 1
+
+
 class Items(list[Any], Dataset[Any]):  # type: ignore[misc]
     pass
 
 
 def test_errors() -> None:
+    wrong = Items([({"a": torch.zeros(3)}, 0)] * 4)
+    wrong.labels = [0, 1]
+    with pytest.raises(ValueError, match=r"dataset.labels: expected 4 labels, one per sample, found \[2\]"):
+        StreamedData(wrong, 3)
     with pytest.raises(ValueError, match="found an empty split"):
         StreamedData(Items(), 3)
     with pytest.raises(TypeError, match=r"expected items \(inputs, label\)"):

@@ -229,13 +229,16 @@ def test_options_at_their_bounds() -> None:
     assert 0 < history.rows[0]["seconds"] < 600
 
 
-def test_the_model_is_compiled_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    splits, calls = make_tiny(("a",)), []
+@pytest.mark.parametrize("intermediate", [None, "mmtm"])
+def test_what_is_compiled_where_that_is_asked_for(intermediate: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Encoders by themselves, whoever calls them; those that interact are called in pieces, by the model."""
+    splits, calls = make_tiny(("a", "b")), []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda part, *_, **__: calls.append(part))
     for wanted in (False, True):
-        model = build(splits)
-        monkeypatch.setattr(model, "compile", lambda *_, **__: calls.append(1))
+        model = build(splits, intermediate=intermediate)
         fit(model, splits, compile=wanted, **{**OPTIONS, "epochs": 1})
-        assert len(calls) == wanted
+        expected = [model] if intermediate else [*model.encoders.values()]
+        assert calls == (expected if wanted else [])
 
 
 def test_progress_is_shown(bars: list[Bar]) -> None:
@@ -306,14 +309,15 @@ def test_a_method_may_choose_its_samples_and_add_to_the_history(metrics: Any) ->
     assert all(torch.equal(p, q) for p, q in zip(part.parameters(), whole.parameters(), strict=True))
 
 
-def test_bf16_stays_close() -> None:
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_stays_close(precision: Any) -> None:
     splits = make_tiny(("a", "b"), samples=300)
     model = build(splits)
-    history = fit(model, splits, bf16=True, **OPTIONS)
+    history = fit(model, splits, precision=precision, **OPTIONS)
     plain = fit(build(splits), splits, **OPTIONS)
     assert model(splits.test.inputs).logits.dtype == torch.float32
     assert history.rows[-1]["train_loss"] == pytest.approx(plain.rows[-1]["train_loss"], rel=0.05)
-    assert history.rows[-1]["train_loss"] != plain.rows[-1]["train_loss"]  # it did run in bf16
+    assert history.rows[-1]["train_loss"] != plain.rows[-1]["train_loss"]  # it did run in the other
 
 
 def test_test_split_is_never_touched() -> None:

@@ -7,8 +7,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,16 +23,21 @@ try:
 except ModuleNotFoundError:  # where the studies stood before
     from mmlib.studies import STUDIES
 from mmlib.compare import compare
-job = json.load(sys.stdin)
-settings = STUDIES[job["name"]].settings() if job["name"] in STUDIES else []
-if "label" in job:
-    (setting,) = [s for s in settings if s.label == job["label"]]
-    answer = compare([setting], [job["seed"]], workers=1, cache=False, progress=False).runs[0]
-else:
-    code = {file: hashed for s in settings for file, hashed in s.code().items()}
-    answer = {"code": code, "configuration": {s.label: s.describe() for s in settings}}
-print(json.dumps(answer))
+out, sys.stdout = sys.stdout, sys.stderr  # what a run prints is no answer
+for line in sys.stdin:
+    job = json.loads(line)
+    settings = STUDIES[job["name"]].settings() if job["name"] in STUDIES else []
+    if "label" in job:
+        (setting,) = [s for s in settings if s.label == job["label"]]
+        answer = compare([setting], [job["seed"]], workers=1, cache=False, progress=False).runs[0]
+    else:
+        code = {file: hashed for s in settings for file, hashed in s.code().items()}
+        answer = {"code": code, "configuration": {s.label: s.describe() for s in settings}}
+    print(json.dumps(answer), file=out, flush=True)
 """
+
+
+Ask = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -44,23 +49,39 @@ class Revision:
 
     def recorded(self, name: str) -> dict[str, Any]:
         """What this revision would record with a study: its ``code`` and ``configuration``; empty without such a study."""
-        return self._ask({"name": name})
+        with self.process() as ask:
+            return ask({"name": name})
 
-    def run(self, name: str, label: str, seed: int) -> dict[str, Any]:
-        """One run of a study, as `compare` returns it."""
-        return self._ask({"name": name, "label": label, "seed": seed})
-
-    def _ask(self, job: dict[str, Any]) -> dict[str, Any]:
+    @contextmanager
+    def process(self) -> Iterator[Ask]:
+        """A process of this revision, which answers one job after the other: ``{"name": study, "label": setting, "seed": n}``
+        with the run, as `compare` returns it. Whatever goes wrong in it is a RuntimeError here."""
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # as for runs here
         environment = {**os.environ, **threads, "PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"}
-        done = subprocess.run(
+        with tempfile.TemporaryFile("w+") as told, subprocess.Popen(
             [sys.executable, "-c", PROGRAM],
-            input=json.dumps(job), cwd=self.folder, env=environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise RuntimeError(f"revision {self.commit[:12]}, {' '.join(map(str, job.values()))}: {last}")
-        return dict(json.loads(done.stdout.splitlines()[-1]))
+            cwd=self.folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=told, text=True,
+        ) as running:  # fmt: skip
+            assert running.stdin is not None
+            assert running.stdout is not None
+            there, back = running.stdin, running.stdout
+
+            def ask(job: dict[str, Any]) -> dict[str, Any]:
+                with suppress(BrokenPipeError):
+                    there.write(json.dumps(job) + "\n")
+                    there.flush()
+                answer = back.readline()
+                if not answer:
+                    running.wait()
+                    told.seek(0)
+                    last = (told.read().strip().splitlines() or ["no message"])[-1]
+                    raise RuntimeError(f"revision {self.commit[:12]}, {' '.join(map(str, job.values()))}: {last}")
+                return dict(json.loads(answer))
+
+            try:
+                yield ask
+            finally:
+                running.kill()
 
 
 def commit_of(revision: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import random
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mmlib.book import results
-from mmlib.book.revision import Revision, checked_out, commit_of
+from mmlib.book.revision import Ask, Revision, checked_out, commit_of
 from mmlib.book.studies import STUDIES
 from mmlib.compare import compare
 from mmlib.progress import bar as progress_bar
@@ -192,11 +193,22 @@ def _runs_here(task: Task, drawn: list[Run], workers: int | None, progress: bool
 
 
 def _runs_there(old: Revision, name: str, drawn: list[Run], workers: int | None, progress: bool) -> Rows:
-    """The runs by the other revision, each in a process of its own."""
+    """The runs by the other revision, in processes of its own."""
 
     def rows() -> Rowwise:
-        with ThreadPoolExecutor(_workers(workers, drawn)) as pool:
-            waiting = {pool.submit(old.run, name, *run): run for run in drawn}
+        processes, idle = _workers(workers, drawn), queue.SimpleQueue[Ask]()
+
+        def run(label: str, seed: int) -> dict[str, Any]:
+            ask = idle.get()
+            try:
+                return ask({"name": name, "label": label, "seed": seed})
+            finally:
+                idle.put(ask)
+
+        with ExitStack() as stack, ThreadPoolExecutor(processes) as pool:
+            for _ in range(processes):
+                idle.put(stack.enter_context(old.process()))
+            waiting = {pool.submit(run, *each): each for each in drawn}
             try:
                 for future in as_completed(waiting):
                     yield waiting[future], future.result()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from mmlib.arguments import AUTOCAST
 from mmlib.comparison import MEASURES
 from mmlib.data.catalogue import DATASETS
 from mmlib.fusion import FUSIONS
@@ -100,7 +101,7 @@ def parser() -> argparse.ArgumentParser:
     two.add_argument("--encoders", default="small", metavar="NETWORK",
                      help="of pictures, spectrograms and clips: small, or a network of timm such as resnet18")  # fmt: skip
     two.add_argument("--weights", type=Path, metavar="FILE", help="a file of weights for that network, as timm publishes them")
-    two.add_argument("--bf16", action="store_true", help="forward passes in bfloat16")
+    two.add_argument("--precision", type=_one_of(AUTOCAST), default="fp32", help=f"of the encoders: {', '.join(AUTOCAST)}")
     two.add_argument("--checkpoint", type=Path)
     two.add_argument("--resume", action="store_true", help="go on from the checkpoint")
     two.add_argument("--save", type=Path, metavar="FILE", help="keep the trained model, for predict and mmlib.load_trained")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from typing import Any
 
 import torch
 from torch import nn
 
-from mmlib import keep
+from mmlib import distributed, keep
 from mmlib.backbones import encoders
 from mmlib.command import shared
 from mmlib.command.parser import UsageError
@@ -25,10 +26,12 @@ from mmlib.train import evaluate, fit
 def main(args: Namespace) -> None:
     with redirect_stdout(sys.stderr):
         scores = _train(args)
-    print(json.dumps(scores, indent=1))
+    if scores is not None:
+        print(json.dumps(scores, indent=1))
 
 
-def _train(args: Namespace) -> dict[str, Any]:
+def _train(args: Namespace) -> dict[str, Any] | None:
+    """The scores; of several processes those of the first, and None of the others."""
     if args.resume and args.checkpoint is None:
         raise UsageError("--resume: expected together with --checkpoint")
     if args.save is not None:
@@ -40,18 +43,25 @@ def _train(args: Namespace) -> dict[str, Any]:
         raise UsageError("--method-set: unimodal needs to know which, such as --method-set modality=image")
     method = shared.method(args.method, options)
     device(args.device)
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    state = distributed.processes(cpu=args.device == "cpu") if several else None
+    first = state is None or state.is_main_process
     threads = torch.get_num_threads()
     torch.set_num_threads(args.threads)
     try:
-        _, _, splits = shared.data(args, args.seed)
+        with state.main_process_first() if state is not None else nullcontext():  # it downloads and decodes, the others find it
+            _, _, splits = shared.data(args, args.seed)
         model = build(
             splits, args.fusion, encoders=_encoders(args, splits), seed=args.seed, normalise=args.normalise,
             intermediate=args.intermediate,
         )  # fmt: skip
-        history = fit(
-            model, splits, method, **shared.fit_options(args), seed=args.seed, device=args.device, bf16=args.bf16,
-            checkpoint=args.checkpoint, resume=args.resume,
-        )  # fmt: skip
+        options = shared.fit_options(args) | {"seed": args.seed, "precision": args.precision, "checkpoint": args.checkpoint}
+        if several:
+            history = distributed.fit(model, splits, method, cpu=args.device == "cpu", resume=args.resume, **options)
+        else:
+            history = fit(model, splits, method, device=args.device, resume=args.resume, **options)
+        if not first:
+            return None
         print(history)
         if args.save is not None:
             print(f"kept in {keep.save(args.save, model, overwrite=args.overwrite)}")
@@ -64,9 +74,10 @@ def _train(args: Namespace) -> dict[str, Any]:
 
 
 def _encoders(args: Namespace, splits: Splits) -> dict[str, Callable[[], nn.Module]] | None:
-    """Where the default encoders are not asked for, or cannot read what there is; None otherwise."""
-    clips = any(len(shape) == 4 for shape in splits.train.shapes.values())
-    if args.encoders == "small" and args.weights is None and not clips:
+    """Where the default encoders are not asked for; None otherwise."""
+    if args.encoders == "small":
+        if args.weights is not None:
+            raise UsageError("--weights: expected together with --encoders NETWORK; the small ones have none to load")
         return None
     try:
         return encoders(splits, args.encoders, args.weights)

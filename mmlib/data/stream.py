@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ class StreamedData:
     Args:
         dataset: item i is ``(inputs, label)`` or ``(inputs, label, present)`` with ``inputs[modality]`` a tensor (numbers as
             floating point; whole numbers are token ids), ``label`` a whole number and ``present[modality]`` a boolean. Its
-            attributes ``groups`` and ``raw``, where it has them, are those of `MultimodalData`.
+            attributes ``labels`` [N], ``groups`` and ``raw``, where it has them, are those of `MultimodalData`.
         num_classes: the number of classes.
         workers: processes that read ahead (0: this process). pin_memory: for faster copies to a GPU.
 
@@ -48,6 +48,11 @@ class StreamedData:
         if not 0 <= int(item[1]) < self.num_classes:
             raise ValueError(f"dataset: expected labels in 0 .. {self.num_classes - 1}, found {int(item[1])} in sample 0")
         self.example: dict[str, Tensor] = {m: _float32(torch.as_tensor(x)[None]) for m, x in item[0].items()}
+        told = getattr(self.dataset, "labels", None)
+        #: [N], where the dataset says so: what needs all labels beforehand cannot do without
+        self.labels: Tensor | None = None if told is None else torch.as_tensor(told).long()
+        if self.labels is not None and self.labels.shape != (len(self),):
+            raise ValueError(f"dataset.labels: expected {len(self)} labels, one per sample, found {list(self.labels.shape)}")
         self.groups: dict[str, Tensor] = self._of_all("groups")
         self.raw: dict[str, Any] = self._of_all("raw")
 
@@ -73,6 +78,12 @@ class StreamedData:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """modality -> shape of one sample."""
         return {m: tuple(x.shape[1:]) for m, x in self.example.items()}
+
+    def select(self, index: Tensor | Sequence[int]) -> StreamedData:
+        """The samples at ``index`` [K] (whole numbers, or [N] booleans), in that order."""
+        at = torch.as_tensor(index).cpu()
+        at = at.nonzero().squeeze(1) if at.dtype == torch.bool else at.long()
+        return replace(self, dataset=_Part(self, at))
 
     def to(self, device: torch.device | str) -> StreamedData:
         """The same data, whose batches arrive on ``device``."""
@@ -100,6 +111,22 @@ class StreamedData:
             there = {m: p.to(self.device, non_blocking=True) for m, p in masks.items()} if masks is not None else None
             moved = {m: _float32(x).to(self.device, non_blocking=True) for m, x in inputs.items()}
             yield Batch(moved, labels.to(self.device, non_blocking=True), there)
+
+
+class _Part(Dataset[Any]):
+    """Some samples of a dataset, with what it says of all of them."""
+
+    def __init__(self, data: StreamedData, at: Tensor) -> None:
+        self.dataset, self.at = data.dataset, at.tolist()
+        self.labels = None if data.labels is None else data.labels[at]
+        self.groups = {name: values[at] for name, values in data.groups.items()}
+        self.raw = {name: [values[i] for i in self.at] for name, values in data.raw.items()}
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def __getitem__(self, i: int) -> Any:
+        return self.dataset[self.at[i]]
 
 
 def _float32(x: Tensor) -> Tensor:

@@ -31,13 +31,16 @@ def split_holdout(
         fraction: the share, in (0, 1); at least one sample per class, or one member per group.
 
     Raises:
-        TypeError: data that is not in memory.
+        TypeError: streamed data whose dataset has no attribute ``labels``.
         ValueError: an unknown group, or a class, a modality or every member of a group missing on one side.
     """
-    if not isinstance(data, MultimodalData):
-        raise TypeError(f"data: a hold-out needs MultimodalData, in memory, found {type(data).__name__}; pass weights instead")
+    known: Tensor | None = data.labels
+    if known is None:
+        raise TypeError(
+            "data: a hold-out needs all labels beforehand, and the streamed dataset has no attribute labels; pass weights instead"
+        )
     generator = torch.Generator().manual_seed(derive(seed, "holdout"))
-    labels = data.labels.cpu()
+    labels = known.cpu()
     if kind == "random":
         held = torch.zeros(len(data), dtype=torch.bool)
         for members in [(labels == c).nonzero().squeeze(1) for c in range(data.num_classes)]:
@@ -49,8 +52,7 @@ def split_holdout(
         sides = []
         for name in names:
             if name not in data.groups:
-                known = ", ".join(["random", *data.groups])
-                raise ValueError(f"holdout: unknown {name!r}; known: {known}")
+                raise ValueError(f"holdout: unknown {name!r}; known: {', '.join(['random', *data.groups])}")
             members = data.groups[name].unique()
             count = max(1, round(fraction * len(members)))
             if count >= len(members):
@@ -66,7 +68,7 @@ def split_holdout(
         lacking = sorted(set(labels.tolist()) - set(labels[where].tolist()))
         if lacking:
             raise ValueError(f"holdout: {part} has no sample of class {lacking[0]}; try another holdout or holdout_fraction")
-        for m, p in (data.present or {}).items():
+        for m, p in (getattr(data, "present", None) or {}).items():  # of streamed data it is not known beforehand
             if not bool(p.cpu()[where].any()):
                 raise ValueError(f"holdout: {part} has no sample with modality {m!r}; try another holdout or holdout_fraction")
     return data.select(kept), data.select(held)

@@ -82,8 +82,11 @@ def blend_weights(generalization: Tensor, overfitting: Tensor, floor: float = 0.
     scale = torch.maximum(g.abs().max(), o.abs().max())
     if not bool((g > 0).any()):
         return torch.full_like(g, 1 / len(g))
+    gains = g.clamp(min=0)
     g, o = (g / scale).clamp(min=0), (o / scale).abs().clamp(min=floor)
     raw = g / o**2
+    if not bool(raw.any()):  # gains so small beside the overfitting that all of them became 0
+        raw = gains / gains.max() / o**2
     return raw / raw.sum()
 
 
@@ -122,7 +125,7 @@ class GradientBlending(Method):
             ``val``, [2] in nats, and ``weights``.
 
     Raises:
-        TypeError: data that is not in memory, where something is to be held out.
+        TypeError: streamed data whose dataset has no attribute ``labels``, where something is to be held out.
         ValueError: weights of the wrong length, negative, not finite or all zero; a share outside (0, 1); a super-epoch below
             1 or longer than the run; an unknown group; a hold-out that leaves a class, a modality or no group on one side.
     """

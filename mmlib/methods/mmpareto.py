@@ -92,7 +92,7 @@ class MMPareto(Method):
     def setup(self, model: MultimodalClassifier, data: MultimodalData, seed: int) -> None:
         if model.exchange is not None:
             raise ValueError(f"model: MMPareto needs encoders that do not interact, found {type(model.exchange).__name__}")
-        if model._compiled_call_impl is not None:
+        if model.compiled:
             raise ValueError("compile: MMPareto needs two backward passes, which a compiled model does not allow")
         super().setup(model, data, seed)
 
