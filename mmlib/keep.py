@@ -150,7 +150,7 @@ def load_trained(
         raise ValueError(f"encoders: unknown modality {unknown[0]!r}; the model has {', '.join(told['encoders'])}")
     own = {m: e if isinstance(e, nn.Module) else e() for m, e in (encoders or {}).items()}
     try:
-        built = {m: _encoder(spec, own.get(m), f"encoders[{m!r}]", told["dims"][m]) for m, spec in told["encoders"].items()}
+        built = {m: _encoder(spec, own.get(m), f"encoders[{m!r}]") for m, spec in told["encoders"].items()}
         make = fusion or (lambda dims, classes: _build(told["fusion"], None, "fusion", dims=dims, num_classes=classes))
         exchange = _build(told["exchange"], None, "exchange") if told.get("exchange") else None
         model = MultimodalClassifier(built, make, told["num_classes"], told["dims"], exchange)  # type: ignore[arg-type]
@@ -290,14 +290,14 @@ def _value(spec: Any, own: nn.Module | None, what: str) -> Any:
     if "dict" in spec:
         return {k: _value(v, own, what) for k, v in spec["dict"].items()}
     if "module" in spec:
-        return own if own is not None else _build(spec["module"], None, what)
+        return _encoder(spec["module"], own, what)
     raise TrainedModelError(
         f"{what}: the model was trained with {spec['own']}, which is not the library's; pass the whole part in"
     )
 
 
-def _encoder(spec: Mapping[str, Any], own: nn.Module | None, what: str, dim: int) -> nn.Module:
-    """The library's, or the one passed in; with the normalisation that the model was trained with around it."""
+def _encoder(spec: Mapping[str, Any], own: nn.Module | None, what: str) -> nn.Module:
+    """The library's, or the one passed in, with the library's parts around it that the model was trained with."""
     if own is None:
         return _build(spec, None, what)
     if "class" in spec and "encoder" in spec["options"] and type(own).__name__ != spec["class"]:  # around an own encoder

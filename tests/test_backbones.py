@@ -16,6 +16,7 @@ from mmlib import backbones
 from mmlib.data import MultimodalData, Splits
 from mmlib.encoders import ConvEncoder, MLPEncoder
 from mmlib.encoders_frames import FrameEncoder
+from mmlib.keep import TrainedModelError
 from mmlib.methods import METHODS
 
 
@@ -97,6 +98,51 @@ def test_resnet_18_reads_pictures_spectrograms_and_clips() -> None:
     assert 11_100_000 < per["audio"] < per["video"] < 11_200_000  # ResNet-18 without its classifier
     history = mmlib.fit(model, splits, epochs=1, batch_size=9, device="cpu", progress=False)
     assert len(history) == 1
+
+
+@pytest.mark.parametrize("normalise", [None, "layer", "batch"])
+def test_a_model_of_clips_is_kept_and_loaded(normalise: Any, tmp_path: Path) -> None:
+    splits = recordings(audio=(1, 16, 20), video=(2, 3, 16, 16))
+    model = mmlib.build(splits, normalise=normalise, dim=8)
+    mmlib.fit(model, splits, epochs=1, device="cpu", progress=False)
+    loaded = mmlib.load_trained(mmlib.save(tmp_path / "m", model))
+    assert mmlib.evaluate(loaded, splits.test) == mmlib.evaluate(model, splits.test)
+
+
+class Mine(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.dim, self.layers = 4, nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.layers(x)
+        return features
+
+
+@pytest.mark.parametrize("normalise", [None, "layer"])
+@pytest.mark.parametrize("whole", [True, False], ids=["with its frames", "of one frame"])
+def test_an_encoder_of_ones_own_for_frames_is_passed_in(normalise: Any, whole: bool, tmp_path: Path) -> None:
+    splits = recordings(video=(2, 3, 16, 16))
+    model = mmlib.build(splits, encoders={"video": lambda: FrameEncoder(Mine())}, normalise=normalise)
+    mmlib.fit(model, splits, epochs=1, device="cpu", progress=False)
+    path = mmlib.save(tmp_path / "m", model)
+    loaded = mmlib.load_trained(path, encoders={"video": lambda: FrameEncoder(Mine()) if whole else Mine()})
+    assert mmlib.evaluate(loaded, splits.test) == mmlib.evaluate(model, splits.test)
+    with pytest.raises(TrainedModelError, match="Mine, which is not the library's; pass it in"):
+        mmlib.load_trained(path)
+
+
+@pytest.mark.slow
+def test_a_resnet_is_kept_and_loaded(tmp_path: Path) -> None:
+    library = timm()
+    weights = tmp_path / "resnet18.pth"
+    torch.save(library.create_model("resnet18").state_dict(), weights)
+    splits = recordings(audio=(1, 32, 40), video=(2, 3, 32, 32))
+    model = mmlib.build(splits, encoders=backbones.encoders(splits, "resnet18", weights), normalise="layer")
+    mmlib.fit(model, splits, epochs=1, batch_size=9, device="cpu", progress=False)
+    path = mmlib.save(tmp_path / "m", model)
+    weights.unlink()  # what it held is among the weights that were kept
+    assert mmlib.evaluate(mmlib.load_trained(path), splits.test) == mmlib.evaluate(model, splits.test)
 
 
 @pytest.mark.slow

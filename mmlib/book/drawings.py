@@ -51,6 +51,35 @@ def joint_training(modalities: Sequence[str]) -> Figure:
     return fig
 
 
+def shared_training(processes: int = 2) -> Figure:
+    """Several processes, one batch: each encodes its samples; features (solid) are exchanged, and all that follows is the same in
+    every process. Gradients (dashed) of the features go back to whoever encoded them; those of the weights are summed."""
+    import matplotlib.pyplot as plt
+
+    with style():
+        fig, ax = plt.subplots(figsize=(6.6, 1.25 * processes + 0.5))
+        whole = "fusion, heads,\nloss, method:\nthe whole batch"
+        for i in range(processes):
+            y = 1.3 * (processes - 1 - i)
+            ax.text(0.1, y, f"samples of\nprocess {i + 1}", ha="center", va="center", fontsize="small")
+            _arrow(ax, (0.62, y), (1.0, y))
+            _box(ax, 1.55, y, 1.0, 0.62, "encoders")
+            _box(ax, 5.4, y, 1.3, 0.8, whole)
+            for j in range(processes):
+                target = 1.3 * (processes - 1 - j)
+                _arrow(ax, (2.12, y + 0.1), (4.68, target + 0.1 - 0.06 * (j - i)))
+            _arrow(ax, (4.68, y - 0.22), (2.12, y - 0.22), dashed=True)
+        ax.annotate(
+            "", (1.55, 0.36), (1.55, 1.3 * (processes - 1) - 0.36),
+            arrowprops={"arrowstyle": "<|-|>", "color": INK, "linestyle": (0, (3, 2))},
+        )  # fmt: skip
+        ax.text(1.48, 0.65 * (processes - 1), "gradients of weights\nare summed", ha="right", va="center", fontsize="small")
+        ax.text(3.4, 1.3 * (processes - 1) + 0.42, "features are exchanged", ha="center", va="center", fontsize="small")
+        ax.set(xlim=(-0.5, 6.2), ylim=(-0.55, 1.3 * (processes - 1) + 0.6))
+        ax.axis("off")
+    return fig
+
+
 def hook(caption: str | None = None) -> Picture:
     """The figure of the introduction, from the stored result `naive_fusion`: one modality each against three at once."""
     import matplotlib.pyplot as plt

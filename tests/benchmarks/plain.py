@@ -18,7 +18,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmlib import backbones
 from mmlib.data import MultimodalData, Splits, load
 from mmlib.methods import MLA, OGMGE, Joint, Method
 from mmlib.model import MultimodalClassifier, Output, build
@@ -43,7 +42,7 @@ def clips(n: int = 512) -> Splits:
 
 
 def model_of(splits: Splits) -> MultimodalClassifier:
-    return build(splits, encoders=backbones.encoders(splits), seed=0)
+    return build(splits, seed=0)
 
 
 def sgd(model: MultimodalClassifier) -> torch.optim.Optimizer:

@@ -10,7 +10,7 @@ from typing import Any
 
 from mmlib.book.exercises.answers import Checked, Exercise, judge
 
-CHAPTERS = range(1, 14)
+CHAPTERS = range(1, 15)
 
 
 def exercises(chapter: int) -> dict[str, Exercise | None]:
