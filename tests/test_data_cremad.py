@@ -15,10 +15,12 @@ import pytest
 import torch
 
 import mmlib
+from mmlib.compare import compare
 from mmlib.data import MultimodalData, StreamedData, cremad
 from mmlib.data import cremad_clips as clips
 from mmlib.data import cremad_files as files
 from mmlib.methods import METHODS
+from mmlib.setting import Setting
 from tests import cremad_folder
 
 pytest.importorskip("av")
@@ -301,13 +303,28 @@ def test_the_methods_train_on_streamed_clips(folder: Path, cache: Path, name: st
     assert np.isfinite(history.rows[-1]["val_loss"])
 
 
-def test_gradient_blending_holds_out_actors_in_memory(folder: Path, cache: Path) -> None:
-    splits = load(folder, cache, in_memory=True)
-    method = METHODS["gradient_blending"](estimate="shared", holdout="actor", super_epoch=1)
-    model = mmlib.build(splits, dim=8)
-    mmlib.fit(model, splits, method, epochs=1, batch_size=12, device="cpu", progress=False)
-    weights = method.report()
-    assert {"weight_audio", "weight_video", "weight_joint"} <= set(weights)
+def test_gradient_blending_holds_out_actors_also_of_streamed_clips(folder: Path, cache: Path) -> None:
+    weights = []
+    for in_memory in (True, False):
+        splits = load(folder, cache, in_memory=in_memory)
+        method = METHODS["gradient_blending"](estimate="shared", holdout="actor", super_epoch=1)
+        model = mmlib.build(splits, dim=8)
+        mmlib.fit(model, splits, method, epochs=1, batch_size=12, class_weights="balanced", device="cpu", progress=False)
+        weights.append(method.report())
+    assert weights[0] == weights[1]
+    assert {"weight_audio", "weight_video", "weight_joint"} <= set(weights[0])
+
+
+def test_methods_are_compared_on_both_modalities(folder: Path, cache: Path) -> None:
+    """From the name alone: the default encoders read clips, and every seed has the same split by actors."""
+    options = {"folder": str(folder), "cache": str(cache), "frames": 2, "size": 32, "progress": False}
+    settings = [
+        Setting(name, "cremad", name, data_options=options, model_options={"dim": 8}, fit_options={"epochs": 1})
+        for name in ("joint", "late_fusion")
+    ]
+    found = compare(settings, 2, workers=1, progress=False)
+    assert not any(run.get("diverged") for run in found.runs)
+    assert len(found.runs) == 4
 
 
 def test_clips_and_their_names() -> None:

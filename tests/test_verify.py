@@ -189,6 +189,18 @@ def test_where_the_machine_may_be_the_reason_it_says_so(unlike: str, small: Path
     assert f"its {unlike}: an older one, here" in check().text
 
 
+@pytest.mark.parametrize(
+    ("there", "here_now", "told"), [("AVX2", "AVX512", True), ("AVX512", "AVX2", False), ("AVX2", "AVX2", False)]
+)
+def test_the_way_back_to_older_vector_instructions(
+    there: str, here_now: str, told: bool, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here(one_bit, monkeypatch)
+    with_other_code(small, processor=f"a processor, {there}")
+    monkeypatch.setattr(verify, "machine", lambda: {**machine(), "processor": f"another processor, {here_now}"})
+    assert ("ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 python -m mmlib results --verify small" in check().text) is told
+
+
 def many(runs: int, changed: int = 0, code: str = "x") -> verify.Task:
     """Something to verify with ten seeds a setting; the first ``changed`` settings are described in another way."""
     labels = [f"setting {i}" for i in range(runs // 10)]

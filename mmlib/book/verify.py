@@ -274,7 +274,10 @@ def _hint(task: Task) -> str:
     if not unlike:
         return ""
     what, there = unlike[0]
+    again, older = f"python -m mmlib results --verify {task.name}", ""
+    if str(there).endswith("AVX2") and here[what].endswith("AVX512"):
+        older = f"To compute as there: ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 {again}. "
     return (
-        f"its {what}: {there or 'not recorded'}, here: {here[what]}. That alone may change the last bits. To compare with the "
-        f"code that made it, on this machine: python -m mmlib results --verify {task.name} --against REVISION"
+        f"its {what}: {there or 'not recorded'}, here: {here[what]}. That alone may change the last bits. {older}"
+        f"To compare with the code that made it, on this machine: {again} --against REVISION"
     )

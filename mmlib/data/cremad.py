@@ -74,8 +74,8 @@ def make(
         seconds: of sound, 0.5 to 10; the middle of a longer recording, silence after a shorter one.
         mels: bands of the spectrogram, 16 to 128.
         frames: pictures of a clip, 1 to 16. size: of their sides, 32 to 256.
-        in_memory: hold all samples in memory, where they can be selected and split again (`MultimodalData`, which the hold-out
-            of Gradient-Blending needs); otherwise they are read batch by batch from the disk (`StreamedData`).
+        in_memory: hold all samples in memory (`MultimodalData`); otherwise they are read batch by batch from the disk
+            (`StreamedData`).
         workers: processes that read ahead, of streamed data.
         skip_broken: leave out clips that cannot be decoded; by default the first one is named and nothing is made.
         cache: folder for what is decoded; by default ``cremad`` in the data folder.
