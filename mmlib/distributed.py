@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+from torch.func import functional_call
 
 from mmlib import train
 from mmlib.data.core import Splits
@@ -95,7 +95,6 @@ def shared(model: MultimodalClassifier) -> Iterator[None]:
     """
     for tensor in [*model.parameters(), *model.buffers()]:  # an encoder that its owner drew without a seed
         dist.broadcast(tensor.data, 0)
-    handles: list[RemovableHandle] = []
     norms: list[nn.Module] = []
     encoders = [] if model.exchange is not None else [_inner(encoder) for encoder in model.encoders.values()]
     for part in [part for encoder in encoders for part in encoder.modules()]:
@@ -105,19 +104,15 @@ def shared(model: MultimodalClassifier) -> Iterator[None]:
                 raise ValueError(f"encoders: {type(part).__name__} cannot be shared by several processes; known: {known}")
             norms.append(part)
     for encoder in encoders:
-        share = _Share(dist.get_rank(), dist.get_world_size())
-        handles += [encoder.register_forward_pre_hook(share.before), encoder.register_forward_hook(share.after)]
+        share = encoder.__dict__["forward"] = _Share(encoder)
         for part in encoder.modules():
             if part in norms:
                 part.__class__, part.__dict__["share"] = SHARED[type(part)], share
     try:
         yield
     finally:
-        for weight in model.parameters():
-            if (handle := weight.__dict__.pop("summed", None)) is not None:
-                handles.append(handle)
-        for handle in handles:
-            handle.remove()
+        for encoder in encoders:
+            del encoder.__dict__["forward"]
         for part in norms:
             part.__class__ = type(part).__mro__[2]
             del part.__dict__["share"]
@@ -155,45 +150,64 @@ def _checkpoint(path: str | Path | None, resume: bool) -> Iterator[Path | None]:
 
 
 class _Share:
-    """The part of one process in an encoder's batches. By hooks, so that weights keep their names; a copy of the encoder has a
-    copy of it."""
+    """Stands in the place of an encoder's ``forward``: encodes the samples of this process, and exchanges features. The weights
+    keep their names, and a copy of the encoder has a copy of it."""
 
-    def __init__(self, rank: int, world: int) -> None:
-        self.rank, self.world = rank, world
+    def __init__(self, encoder: nn.Module) -> None:
+        self.encoder, self.rank, self.world = encoder, dist.get_rank(), dist.get_world_size()
         self.sizes: list[int] = []  #: samples of each process, of the batch that is being encoded; none: each encodes all of it
-        self.draws: AbstractContextManager[None] | None = None
         self.drawn = (0, 0)  #: seed of the epoch, batches of it
+        self.inside = False
 
-    def before(self, encoder: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """The inputs [B, ...] of this process's samples."""
-        if torch.is_grad_enabled():
-            for weight in encoder.parameters():
-                if weight.requires_grad and "summed" not in weight.__dict__:
-                    weight.__dict__["summed"] = weight.register_hook(_sum)
-        (x,) = inputs
+    def __call__(self, x: Tensor) -> Tensor:
+        """[B, ...] -> features [B, D] of all samples."""
+        if self.inside:
+            features: Tensor = type(self.encoder).forward(self.encoder, x)
+            return features
         parts = x.tensor_split(self.world)
         self.sizes = [len(part) for part in parts] if len(x) >= self.world else []
-        if encoder.training:  # dropout: other masks for other samples, and what is drawn afterwards is the same for all
-            epoch = torch.initial_seed()
-            self.drawn = (epoch, self.drawn[1] + 1 if self.drawn[0] == epoch else 0)
-            self.draws = seeded(derive(epoch, self.drawn[1], self.rank if self.sizes else 0), [x.device])
-            self.draws.__enter__()
-        return (parts[self.rank] if self.sizes else x,)
-
-    def after(self, encoder: nn.Module, inputs: tuple[Tensor, ...], features: Tensor) -> Tensor:
-        """The features [B, D] of all samples."""
-        if self.draws is not None:
-            self.draws.__exit__(None, None, None)
-            self.draws = None
-        whole: Tensor = _Gathered.apply(features.float(), self.sizes, self.rank, self.world)  # type: ignore[no-untyped-call]
+        learning = torch.is_grad_enabled()
+        weights: dict[str, Tensor] = {n: w for n, w in self.encoder.named_parameters() if w.requires_grad and learning}
+        if weights:
+            weights = dict(zip(weights, _Copied.apply(*weights.values()), strict=True))  # type: ignore[no-untyped-call]
+        with self._draws(x.device) if self.encoder.training else nullcontext():
+            self.inside = True
+            try:
+                own = functional_call(self.encoder, weights, (parts[self.rank] if self.sizes else x,))
+            finally:
+                self.inside = False
+        whole: Tensor = _Gathered.apply(own.float(), self.sizes, self.rank, self.world)  # type: ignore[no-untyped-call]
         return whole
+
+    def _draws(self, device: torch.device) -> AbstractContextManager[None]:
+        """Of dropout: other masks for other samples; what is drawn afterwards is the same for all."""
+        epoch = torch.initial_seed()
+        self.drawn = (epoch, self.drawn[1] + 1 if self.drawn[0] == epoch else 0)
+        return seeded(derive(*self.drawn, self.rank if self.sizes else 0), [device])
 
 
 def _sum(gradient: Tensor) -> Tensor:
-    """Of the gradients that all processes found for a weight, each from its own samples."""
+    """Over the processes."""
     total = gradient.clone(memory_format=torch.contiguous_format)
     dist.all_reduce(total)
     return total
+
+
+class _Copied(torch.autograd.Function):
+    """The weights of an encoder, of whose gradients each process finds a part: their sum, exchanged in one message."""
+
+    @staticmethod
+    def forward(ctx: Any, *weights: Tensor) -> tuple[Tensor, ...]:
+        ctx.set_materialize_grads(False)
+        return tuple(w.view_as(w) for w in weights)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        found = [g for g in gradients if g is not None]
+        flat = torch.cat([g.flatten() for g in found])
+        dist.all_reduce(flat)
+        parts = iter(flat.split([g.numel() for g in found]))
+        return tuple(None if g is None else next(parts).view(g.shape) for g in gradients)
 
 
 class _Gathered(torch.autograd.Function):

@@ -101,7 +101,9 @@ def measure(device: str, turns: int) -> dict[str, Any]:
     found["plain"] = plain.measure() if device == "cpu" else {}
     found["seeds"] = many.measure(device)
     if device == "cpu":
-        found["two processes"] = two_processes()
+        for width in (1, 8):
+            name = f"two processes with one thread each, encoders of width {width}: seconds of one / of two, OGM-GE, clips"
+            found.setdefault("processes", {})[name] = two_processes(width)
     return found
 
 
@@ -126,7 +128,7 @@ def utilisation(work: Callable[[], None]) -> float | None:
     return sum(seen) / len(seen) if seen else None
 
 
-def two_processes() -> dict[str, float]:
+def two_processes(width: int) -> dict[str, float]:
     """Seconds of one process over those of two with the same global batch, one thread each; starting up is not counted."""
     ratios = []
     for _ in range(3):
@@ -135,7 +137,7 @@ def two_processes() -> dict[str, float]:
             with tempfile.TemporaryDirectory() as folder:
                 out = Path(folder) / "seconds"
                 command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-                command += ["-m", "tests.benchmarks.scale", "--process", str(out)]
+                command += ["-m", "tests.benchmarks.scale", "--process", str(out), str(width)]
                 subprocess.run(command, cwd=ROOT, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True)
                 took.append(float(out.read_text()))
         ratios.append(took[0] / took[1])
@@ -143,13 +145,13 @@ def two_processes() -> dict[str, float]:
     return {"ratio": round(ratios[1], 3), "lowest": round(ratios[0], 3), "highest": round(ratios[-1], 3)}
 
 
-def process(out: Path) -> None:
+def process(out: Path, width: float) -> None:
     state = distributed.processes(cpu=True)
     torch.set_num_threads(1)
     splits = clips("cpu")
     splits.val = splits.val.select([0])
-    model, _ = network(splits, "cpu")
-    for epochs in (1, 4):
+    model = build(splits, width=width, seed=0)
+    for epochs in (1, 3):
         began = time.perf_counter()
         distributed.fit(model, splits, OGMGE(), cpu=True, epochs=epochs, batch_size=BATCH, keep="last", progress=False)
         took = time.perf_counter() - began
@@ -162,10 +164,10 @@ def main() -> None:
     asked.add_argument("--device", default="cpu")
     asked.add_argument("--turns", type=int, default=5)
     asked.add_argument("--out", type=Path)
-    asked.add_argument("--process", type=Path)
+    asked.add_argument("--process", nargs=2, metavar=("FILE", "WIDTH"), help="one of several processes, started by this script")
     args = asked.parse_args()
     if args.process is not None:
-        process(args.process)
+        process(Path(args.process[0]), float(args.process[1]))
         return
     torch.set_num_threads(1)
     found = {**machine(), "turns": args.turns, **measure(args.device, args.turns)}
