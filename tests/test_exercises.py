@@ -199,7 +199,7 @@ def test_check_names_what_there_is() -> None:
     for number in ("4", "zero", "15.1", "0.1", 4, ""):
         with pytest.raises(ValueError, match="number: expected chapter and exercise"):
             exercises.check(number, 1)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="chapter: expected 1 to 13, found 0"):
+    with pytest.raises(ValueError, match="chapter: expected 1 to 14, found 0"):
         exercises.exercises(0)
     assert exercises.check("4.5").right is None
     assert repr(exercises.check("4.1")) == "4.1: put your answer in the place of the dots: a number."
