@@ -26,7 +26,7 @@ def uv_calls(root: Path, backend: str, again: str = "") -> list[str]:
 
 
 PIP = "-m pip install -q --disable-pip-version-check"
-LOCKED, REST = f"{PIP} --require-hashes -r requirements-hashes.txt", f"{PIP} -r requirements.txt"
+LOCKED, REST = f"{PIP} --require-hashes --no-deps -r requirements-hashes.txt", f"{PIP} -r requirements.txt"
 
 
 @pytest.mark.parametrize("backend", [None, "auto", "cpu", "cu126"])

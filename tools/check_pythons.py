@@ -74,7 +74,7 @@ def check(python: set_up.Found, text: str) -> str:
         set_up.set_up(folder, python.path, "none")
         inside = str(folder / ".venv" / "bin" / "python")
         (folder / "lock.txt").write_text(text, "utf8")
-        uv = [sys.executable, "-m", "uv", "pip", "install", "-q", "--python", inside, "--require-hashes"]
+        uv = [sys.executable, "-m", "uv", "pip", "install", "-q", "--python", inside, "--require-hashes", "--no-deps"]
         run(*uv, "-r", str(folder / "lock.txt"))
         cache = {"PYTHONPYCACHEPREFIX": str(folder / "pycache")}
         run(inside, "-W", "error::SyntaxWarning", "-m", "compileall", "-q", *SOURCES, **cache)

@@ -32,7 +32,7 @@ MACOS = "14.0"  # the oldest that PyTorch has builds for
 SOURCES_ONLY = ("docopt",)  # pure Python, published without a wheel
 HEADER = """\
 # The pins of requirements.txt with the hashes of their files, but for PyTorch, whose builds come from different indexes, or from
-# disk, and have no hash in common. `make` installs these first: pip install --require-hashes -r requirements-hashes.txt
+# disk, and have no hash in common. `make` installs these first: pip install --require-hashes --no-deps -r requirements-hashes.txt
 """
 PLAIN_HEADER = """\
 # The exact environment of the book and the tests, Python 3.11 to 3.14: `python tools/lock.py` renews it, and the same pins with

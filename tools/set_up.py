@@ -289,7 +289,7 @@ def set_up(root: Path = ROOT, wanted: str = "", backend: Optional[str] = None) -
         chosen = named or choose()
         print("== setting up {} with {} (a few minutes the first time)".format(venv.name, chosen))
         python = create(venv, chosen)
-    pip(python, root, "--require-hashes", "-r", LOCK)
+    pip(python, root, "--require-hashes", "--no-deps", "-r", LOCK)  # all is in it but PyTorch, which one of them asks for
     if backend is None:
         if sys.platform.startswith("linux"):  # elsewhere pip takes a build for the CPU by itself
             install_torch(python, root, "auto")
