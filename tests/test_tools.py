@@ -254,11 +254,12 @@ def test_the_library_itself_pins_nothing_exactly() -> None:
     assert not [line for line in project["dependencies"] if "==" in line or "<" in line]
 
 
-def test_the_wheel_carries_the_stored_results_and_claims() -> None:
+def test_the_wheel_carries_what_is_stored() -> None:
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert wheel == {"packages": ["mmlib"], "force-include": {f"book/{n}": f"mmlib/_{n}" for n in ("results", "claims")}}
+    assert wheel == {"packages": ["mmlib"], "force-include": {f"book/{n}": f"mmlib/_{n}" for n in ("results", "claims", "speed")}}
     assert list((ROOT / "book" / "results").glob("*.json"))
     assert list((ROOT / "book" / "claims").glob("*.json"))
+    assert list((ROOT / "book" / "speed").glob("*.json"))
 
 
 def test_no_file_names_a_registry_or_a_path_of_one_machine() -> None:
