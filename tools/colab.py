@@ -29,7 +29,7 @@ INDEX = "https://download.pytorch.org/whl/cpu"
 #: Colab's image of August 2026; what has no version here is there as well, in one that we do not know
 VERSIONS = (
     "numpy==2.1.*", "matplotlib==3.10.*", "scikit-learn==1.6.*", "ipywidgets==7.7.1", "pandas", "scipy", "tqdm", "requests",
-    "safetensors", "cloudpickle", "platformdirs", "pooch", "filelock", "ipykernel", "nbclient", "nbformat",
+    "safetensors", "cloudpickle", "platformdirs", "pooch", "filelock", "accelerate", "ipykernel", "nbclient", "nbformat",
 )  # fmt: skip
 RUN = """
 import sys, nbformat
