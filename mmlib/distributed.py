@@ -66,14 +66,14 @@ def fit(
     first process, are those of `mmlib.fit`, and are resumed by any number of processes.
 
     Batch normalisation inside encoders takes the statistics of all processes. Encoders that interact (``intermediate``) are
-    computed whole by every process: right, and no faster.
+    computed whole by every process: right, and no faster. Streamed data are read whole by every process.
 
     Args:
         cpu: as in `processes`. options: of `mmlib.fit`, without ``device``.
 
     Raises:
-        As `mmlib.fit`. ValueError: ``compile``, which cannot see through the exchange; a subclass of batch normalisation that is
-            not known. ModuleNotFoundError: Accelerate is not installed.
+        ValueError: ``compile``, which cannot see through the exchange; a subclass of batch normalisation that is not known; and
+            whatever `mmlib.fit` refuses. ModuleNotFoundError: Accelerate is not installed.
     """
     state = processes(cpu)
     own = {"device": state.device, "checkpoint": checkpoint, "resume": resume, "progress": progress and state.is_main_process}
